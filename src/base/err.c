@@ -22,8 +22,8 @@ PUBLIC const char *nun_code_name(int code)
     static const char *const names[] = {
         "ok", "argument", "memory", "io", "format", "limit", "unsupported", "numeric", "context", "stopped",
     };
-    int i = -code;
-    return i >= 0 && i < (int)(sizeof names / sizeof *names) ? names[i] : "unknown";
+    unsigned i = 0u - (unsigned)code;
+    return i < sizeof names / sizeof *names ? names[i] : "unknown";
 }
 
 int err_set(int code, const char *fmt, ...)
