@@ -177,10 +177,9 @@ static void share(struct job *j, const struct par *par)
     j->p_hi = panels * (ip + 1) / grid_p;
 }
 
-void gemm_run(const struct gemm *g, const struct par *par)
+void gemm_run_with(const struct gemm_micro *micro, const struct gemm *g, const struct par *par)
 {
-    struct job j = {.g = g, .micro = kernels_active()->gemm[g->B.format],
-                    .scratch = (struct scratch *)g->scratch + par->ith};
+    struct job j = {.g = g, .micro = micro, .scratch = (struct scratch *)g->scratch + par->ith};
     j.aside = g->residual == g->C && g->K > j.micro->kc;
     j.finish_aside = g->residual && g->act != ACT_NONE;
     j.aside |= j.finish_aside && g->K > j.micro->kc;
@@ -189,4 +188,9 @@ void gemm_run(const struct gemm *g, const struct par *par)
         return;
     for (size_t p = j.p_lo; p < j.p_hi; p += GEMM_BLOCK_PANELS)
         run_block(&j, p, min_size(p + GEMM_BLOCK_PANELS, j.p_hi));
+}
+
+void gemm_run(const struct gemm *g, const struct par *par)
+{
+    gemm_run_with(kernels_active()->gemm[g->B.format], g, par);
 }

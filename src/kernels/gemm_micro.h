@@ -53,4 +53,7 @@ struct gemm_micro {
     void (*pack_b)(const struct gemm_pack *p);
 };
 
+/* gemm_run with a variant of the caller's choice: for tests and bench. */
+void gemm_run_with(const struct gemm_micro *micro, const struct gemm *g, const struct par *par);
+
 #endif
