@@ -15,11 +15,11 @@ struct canvas { uint8_t *rgb; int side; float scale; }; /* rgb: [side, side, 3] 
 static uint8_t clamp8(int v) { return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v); }
 static float clampf(float v, float lo, float hi) { return v < lo ? lo : v > hi ? hi : v; }
 
-/* alpha: 0..256 */
+/* alpha: 0..256; the shift rounds negative steps as it does positive ones. */
 static void blend(uint8_t *px, const uint8_t rgb[3], int alpha)
 {
     for (int c = 0; c < 3; c++)
-        px[c] = (uint8_t)(px[c] + ((rgb[c] - px[c]) * alpha + 128) / 256);
+        px[c] = (uint8_t)(px[c] + (((rgb[c] - px[c]) * alpha + 128) >> 8));
 }
 
 static void draw_ground(const struct canvas *cv, const struct scene_ground *g)
