@@ -29,7 +29,7 @@ static struct guarded floats(int rows, int cols, ptrdiff_t ld)
 
 static struct product product_new(enum gemm_format format, int M, int N, int K)
 {
-    struct product p = {.src_bf16 = below(2), .src_transposed = below(2)};
+    struct product p = {.src_bf16 = !check_bench && below(2), .src_transposed = below(2)};
     struct gemm *g = &p.g;
     g->M = M, g->N = N, g->K = K;
     g->a_transposed = below(2);
@@ -213,31 +213,47 @@ static void timed_call(void *arg)
     pool_run(pools[t->threads], t->pack ? call_pack : call_run, &c);
 }
 
+/* Square, forward, backward to the input, weight gradients, decoding. */
+static const struct shape { int M, N, K; bool a_transposed; } shapes[] = {
+    {1024, 1024, 1024, false}, {2048, 320, 320, false}, {2048, 128, 512, false}, {4096, 512, 128, false},
+    {512, 192, 192, false},    {64, 384, 384, false},   {320, 320, 4096, true},  {640, 160, 2048, true},
+    {1, 1024, 1024, false},    {4, 4096, 1024, false},  {8, 1024, 1024, false}};
+
+static void bench_shape(enum gemm_format format, const struct shape *d, int threads)
+{
+    struct timed t = {.p = product_new(format, d->M, d->N, d->K), .threads = threads};
+    struct gemm *g = &t.p.g;
+    guard_free(&t.p.a);
+    g->act = ACT_NONE;
+    g->bias = g->residual = NULL;
+    g->accumulate = false;
+    g->a_transposed = d->a_transposed;
+    g->lda = d->a_transposed ? d->M : d->K;
+    t.p.a = floats(d->M, d->K, d->K);
+    g->A = t.p.a.p;
+    double run = check_time(timed_call, &t);
+    t.pack = true;
+    double pack = check_time(timed_call, &t);
+    printf("%-24s %5d x%5d x%5d %s threads %d %8.1f GFLOP/s   pack B%s %6.2f GB/s\n", kernels_active()->gemm[format]->name,
+           d->M, d->N, d->K, d->a_transposed ? "A^T" : "A  ", threads, 2e-9 * d->M * d->N * d->K / run,
+           t.p.src_transposed ? "^T" : "  ", 4e-9 * d->N * d->K / pack);
+    product_free(&t.p);
+}
+
 static void bench(void)
 {
-    static const int shapes[][3] = {{1024, 1024, 1024}, {512, 192, 192}, {2048, 320, 320}, {2048, 128, 512},
-                                    {4096, 512, 128}, {64, 384, 384}, {320, 320, 4096}, {1, 1024, 1024}, {8, 1024, 1024}};
-    unsigned mask, last = 0;
-    for (size_t i = 0; check_mask(i, &mask); last = mask, i++) {
-        if (mask == last || mask == CPU_scalar)
-            continue;
+    unsigned mask;
+    const struct gemm_micro *done[GEMM_FORMAT_COUNT] = {NULL};
+    for (size_t i = 1; check_mask(i, &mask); i++) {
         cpu_set_mask(mask);
-        for (int f = 0; f < GEMM_FORMAT_COUNT; f++)
+        for (int f = 0; f < GEMM_FORMAT_COUNT; f++) {
+            if (done[f] == kernels_active()->gemm[f])
+                continue; /* this row of isa.def brought nothing new */
+            done[f] = kernels_active()->gemm[f];
             for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++)
-                for (int threads = 1; threads <= 2; threads++) {
-                    const int *d = shapes[s];
-                    struct timed t = {.p = product_new((enum gemm_format)f, d[0], d[1], d[2]), .threads = threads};
-                    t.p.g.act = ACT_NONE;
-                    t.p.g.bias = t.p.g.residual = NULL;
-                    t.p.src_bf16 = false;
-                    double run = check_time(timed_call, &t);
-                    t.pack = true;
-                    double pack = check_time(timed_call, &t);
-                    printf("%-24s M %5d N %5d K %5d %s threads %d  %8.1f GFLOP/s  pack %6.2f GB/s\n",
-                           kernels_active()->gemm[f]->name, d[0], d[1], d[2], t.p.g.a_transposed ? "At" : "A ", threads,
-                           2e-9 * d[0] * d[1] * d[2] / run, 4e-9 * d[1] * d[2] / pack);
-                    product_free(&t.p);
-                }
+                for (int threads = 1; threads <= 2; threads++)
+                    bench_shape((enum gemm_format)f, &shapes[s], threads);
+        }
     }
 }
 
