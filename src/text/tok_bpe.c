@@ -1,0 +1,342 @@
+/* Byte-pair encoding: a piece becomes its characters, then the pair of lowest rank merges until none is
+ * left. A heap of (rank, position) over a linked list keeps that at O(n log n) whatever the text. */
+/* SPDX-License-Identifier: MIT */
+#include "text/tok_int.h"
+
+enum { CHARS = 0x180 }; /* characters with a direct id: all of the byte-level alphabet */
+
+struct tok_symbol {
+    int32_t id;
+    uint32_t prev, next; /* positions, NONE at the ends */
+    uint32_t rank;       /* of the pair (this, next), NONE when they do not merge or this is gone */
+    int32_t merged;      /* what that pair becomes */
+};
+#define NONE UINT32_MAX
+
+struct bpe {
+    struct tok_pairs pairs;  /* (left, right) -> rank, id */
+    int32_t (*order)[2];     /* [n_order] merges by rank, for saving */
+    size_t n_order;
+    struct span prefix, suffix;
+    int32_t unk, byte[256], direct[CHARS];
+    bool fuse_unk, byte_fallback, ignore_merges, affixes;
+};
+
+/* ---- reading ---- */
+
+/* "a b" or ["a", "b"]. A piece never holds a blank in the first form. */
+static int merge_parts(const json_t *m, struct span part[2])
+{
+    struct span s = tok_json_str(m);
+    if (json_is_array(m) && json_array_size(m) == 2) {
+        part[0] = tok_json_str(json_array_get(m, 0));
+        part[1] = tok_json_str(json_array_get(m, 1));
+        return part[0].ptr && part[1].ptr ? 0 : -1;
+    }
+    const char *blank = s.ptr ? memchr(s.ptr, ' ', s.len) : NULL;
+    if (!blank)
+        return -1;
+    part[0] = span_of(s.ptr, (size_t)(blank - s.ptr));
+    part[1] = span_from(s, part[0].len + 1);
+    return memchr(part[1].ptr, ' ', part[1].len) ? -1 : 0;
+}
+
+static int vocab_id(const struct tokenizer *t, struct span piece, size_t rank, int32_t *out)
+{
+    int64_t id;
+    if (!map_get(&t->by_text, piece, &id) || !t->vocab[id].in_model)
+        return err_set(NUN_EFORMAT, "model.merges[%zu]: \"%.*s\" is not in the vocabulary", rank, (int)piece.len, piece.ptr);
+    *out = (int32_t)id;
+    return 0;
+}
+
+static int add_merge(const struct tokenizer *t, struct bpe *b, const json_t *m, size_t rank, struct buf *joined)
+{
+    struct span part[2];
+    int32_t id;
+    if (merge_parts(m, part) < 0)
+        return err_set(NUN_EFORMAT, "model.merges[%zu]: expected \"left right\" or [left, right]", rank);
+    TRY(vocab_id(t, part[0], rank, &b->order[rank][0]));
+    TRY(vocab_id(t, part[1], rank, &b->order[rank][1]));
+    buf_reset(joined);
+    buf_span(joined, part[0]);
+    buf_span(joined, span_from(part[1], span_starts(part[1], b->prefix) ? b->prefix.len : 0));
+    TRY(buf_error(joined));
+    TRY(vocab_id(t, buf_view(joined), rank, &id));
+    if (t->vocab[id].special)
+        return 0; /* plain text never becomes a control token */
+    bool made;
+    struct tok_pair *p = tok_pairs_put(&b->pairs, (uint32_t)b->order[rank][0], (uint32_t)b->order[rank][1], &made);
+    if (!p)
+        return NUN_ENOMEM;
+    p->x = (uint32_t)rank; /* a repeated pair keeps its last rank, as in the reference implementation */
+    p->y = (uint32_t)id;
+    return 0;
+}
+
+static int parse_merges(const struct tokenizer *t, struct bpe *b, const json_t *merges)
+{
+    size_t n = json_array_size(merges);
+    if (!json_is_array(merges))
+        return err_set(NUN_EFORMAT, "model.merges: expected an array");
+    TRY(limit_check(LIMIT_vocab, n, "model.merges"));
+    TRY(tok_pairs_reserve(&b->pairs, n));
+    b->order = mem_calloc(MEM_TEXT, n, sizeof *b->order);
+    if (!b->order)
+        return NUN_ENOMEM;
+    b->n_order = n;
+    struct buf joined;
+    buf_init(&joined, MEM_TEXT, 4 * LIMIT_OF(token_bytes));
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = add_merge(t, b, json_array_get(merges, i), i, &joined);
+    buf_free(&joined);
+    return rc;
+}
+
+static void fill_direct(const struct tokenizer *t, struct bpe *b)
+{
+    char text[8];
+    for (uint32_t c = 0; c < CHARS; c++)
+        b->direct[c] = tok_model_id(t, span_of(text, utf8_encode(c, text)));
+    for (int i = 0; i < 256; i++) {
+        snprintf(text, sizeof text, "<0x%02X>", i);
+        int64_t id;
+        b->byte[i] = map_get(&t->by_text, span_str(text), &id) && t->vocab[id].in_model ? (int32_t)id : -1;
+    }
+}
+
+static int parse_switches(struct tokenizer *t, struct bpe *b, const json_t *o)
+{
+    const json_t *dropout = json_object_get(o, "dropout");
+    if (dropout && !json_is_null(dropout) && json_number_value(dropout) != 0)
+        return err_set(NUN_EUNSUP, "model.dropout: encoding is deterministic here, expected null or 0");
+    TRY(tok_json_bool(o, "model", "fuse_unk", &b->fuse_unk));
+    TRY(tok_json_bool(o, "model", "byte_fallback", &b->byte_fallback));
+    TRY(tok_json_bool(o, "model", "ignore_merges", &b->ignore_merges));
+    struct span unk = {0};
+    TRY(tok_json_span(o, "model", "unk_token", &unk));
+    b->unk = unk.ptr ? tokenizer_id_of(t, unk) : -1;
+    if (unk.len && b->unk < 0)
+        return err_set(NUN_EFORMAT, "model.unk_token: \"%.*s\" is not in the vocabulary", (int)unk.len, unk.ptr);
+    TRY(tok_json_span(o, "model", "continuing_subword_prefix", &b->prefix));
+    TRY(tok_json_span(o, "model", "end_of_word_suffix", &b->suffix));
+    TRY(tok_copy(t, b->prefix, &b->prefix));
+    TRY(tok_copy(t, b->suffix, &b->suffix));
+    b->affixes = b->prefix.len || b->suffix.len;
+    return 0;
+}
+
+static int parse_bpe(struct tokenizer *t, const json_t *o, const char *path)
+{
+    struct bpe *b = mem_calloc(MEM_TEXT, 1, sizeof *b);
+    if (!b)
+        return NUN_ENOMEM;
+    t->model_data = b;
+    TRY(parse_switches(t, b, o));
+    fill_direct(t, b);
+    return parse_merges(t, b, json_object_get(o, "merges"));
+}
+
+static int save_bpe(const struct tokenizer *t, json_t *model)
+{
+    const struct bpe *b = t->model_data;
+    json_t *list = json_array();
+    int bad = list ? json_object_set_new(model, "merges", list) : -1;
+    for (size_t i = 0; !bad && i < b->n_order; i++) {
+        struct span l = t->vocab[b->order[i][0]].text, r = t->vocab[b->order[i][1]].text;
+        bad = json_array_append_new(list, json_pack("[s%s%]", l.ptr, l.len, r.ptr, r.len));
+    }
+    return bad ? NUN_ENOMEM : 0;
+}
+
+static void free_bpe(struct tokenizer *t)
+{
+    struct bpe *b = t->model_data;
+    if (!b)
+        return;
+    tok_pairs_free(&b->pairs);
+    mem_free(b->order);
+    mem_free(b);
+}
+
+/* ---- characters ---- */
+
+static int reserve(struct tok_work *w, size_t symbols)
+{
+    if (symbols > w->symbols_cap) {
+        size_t cap = symbols < 64 ? 64 : symbols;
+        struct tok_symbol *grown = mem_realloc(MEM_TEXT, w->symbols, cap * sizeof *grown);
+        if (!grown)
+            return NUN_ENOMEM;
+        w->symbols = grown;
+        w->symbols_cap = cap;
+    }
+    if (3 * symbols > w->heap_cap) { /* n - 1 pairs at first, at most two more for each merge */
+        size_t cap = 3 * (symbols < 64 ? 64 : symbols);
+        uint64_t *grown = mem_realloc(MEM_TEXT, w->heap, cap * sizeof *grown);
+        if (!grown)
+            return NUN_ENOMEM;
+        w->heap = grown;
+        w->heap_cap = cap;
+    }
+    return 0;
+}
+
+struct speller { const struct bpe *b; struct tok_work *w; size_t n; bool unk_pending; };
+
+static void add_symbol(struct speller *p, int32_t id)
+{
+    p->w->symbols[p->n++] = (struct tok_symbol){.id = id};
+}
+
+static void flush_unk(struct speller *p)
+{
+    if (p->unk_pending)
+        add_symbol(p, p->b->unk);
+    p->unk_pending = false;
+}
+
+/* A character that is no piece: its bytes, or the unknown token, or nothing. */
+static void add_unknown(struct speller *p, struct span c)
+{
+    bool bytes = p->b->byte_fallback;
+    for (size_t i = 0; bytes && i < c.len; i++)
+        bytes = p->b->byte[(unsigned char)c.ptr[i]] >= 0;
+    if (bytes) {
+        flush_unk(p);
+        for (size_t i = 0; i < c.len; i++)
+            add_symbol(p, p->b->byte[(unsigned char)c.ptr[i]]);
+    } else if (p->b->unk >= 0) {
+        if (!p->b->fuse_unk)
+            flush_unk(p);
+        p->unk_pending = true;
+    }
+}
+
+/* The character with the prefix of inner ones and the suffix of the last one. */
+static struct span dress(const struct bpe *b, struct span c, bool inner, bool last, char *room)
+{
+    size_t n = 0;
+    struct span parts[3] = {inner ? b->prefix : (struct span){0}, c, last ? b->suffix : (struct span){0}};
+    for (int i = 0; i < 3; i++) {
+        if (parts[i].len)
+            memcpy(room + n, parts[i].ptr, parts[i].len);
+        n += parts[i].len;
+    }
+    return span_of(room, n);
+}
+
+static int spell(const struct tokenizer *t, struct tok_work *w, struct span text, size_t *n)
+{
+    const struct bpe *b = t->model_data;
+    struct speller p = {b, w, 0, false};
+    char *room = NULL;
+    if (b->affixes && !(room = arena_alloc(&w->mem, b->prefix.len + b->suffix.len + 4)))
+        return NUN_ENOMEM;
+    TRY(reserve(w, text.len + b->prefix.len * text.len + b->suffix.len));
+    for (size_t i = 0, len; i < text.len; i += len) {
+        uint32_t cp = 0;
+        len = utf8_decode(text.ptr + i, text.len - i, &cp);
+        len = len ? len : 1;
+        struct span c = span_of(text.ptr + i, len);
+        if (b->affixes)
+            c = dress(b, c, i > 0, i + len == text.len, room);
+        int32_t id = cp < CHARS && !b->affixes ? b->direct[cp] : tok_model_id(t, c);
+        if (id < 0) {
+            add_unknown(&p, c);
+        } else {
+            flush_unk(&p);
+            add_symbol(&p, id);
+        }
+    }
+    flush_unk(&p);
+    *n = p.n;
+    return 0;
+}
+
+/* ---- merging ---- */
+
+struct heap { uint64_t *at; size_t n; }; /* rank << 32 | position, smallest on top */
+
+static void heap_push(struct heap *h, uint64_t key)
+{
+    size_t i = h->n++;
+    for (; i > 0 && h->at[(i - 1) / 2] > key; i = (i - 1) / 2)
+        h->at[i] = h->at[(i - 1) / 2];
+    h->at[i] = key;
+}
+
+static uint64_t heap_pop(struct heap *h)
+{
+    uint64_t top = h->at[0], key = h->at[--h->n];
+    size_t i = 0;
+    for (size_t kid; (kid = 2 * i + 1) < h->n; i = kid) {
+        if (kid + 1 < h->n && h->at[kid + 1] < h->at[kid])
+            kid++;
+        if (h->at[kid] >= key)
+            break;
+        h->at[i] = h->at[kid];
+    }
+    h->at[i] = key;
+    return top;
+}
+
+/* Look the pair (at, its next) up anew and queue it. */
+static void consider(const struct bpe *b, struct tok_symbol *s, uint32_t at, struct heap *h)
+{
+    const struct tok_pair *p = s[at].next == NONE ? NULL : tok_pairs_get(&b->pairs, (uint32_t)s[at].id, (uint32_t)s[s[at].next].id);
+    s[at].rank = p ? p->x : NONE;
+    if (!p)
+        return;
+    s[at].merged = (int32_t)p->y;
+    heap_push(h, (uint64_t)p->x << 32 | at);
+}
+
+static void merge_all(const struct bpe *b, struct tok_symbol *s, uint32_t n, uint64_t *heap)
+{
+    struct heap h = {heap, 0};
+    for (uint32_t i = 0; i < n; i++) {
+        s[i].prev = i ? i - 1 : NONE;
+        s[i].next = i + 1 < n ? i + 1 : NONE;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        consider(b, s, i, &h);
+    while (h.n) {
+        uint64_t top = heap_pop(&h);
+        uint32_t at = (uint32_t)top, gone;
+        if (s[at].rank != top >> 32)
+            continue; /* the pair changed since it was queued */
+        gone = s[at].next;
+        s[at].id = s[at].merged;
+        s[at].next = s[gone].next;
+        s[gone].rank = NONE;
+        if (s[gone].next != NONE)
+            s[s[gone].next].prev = at;
+        consider(b, s, at, &h);
+        if (s[at].prev != NONE)
+            consider(b, s, s[at].prev, &h);
+    }
+}
+
+static int run_bpe(const struct tokenizer *t, struct tok_work *w, struct span text, struct ids *out)
+{
+    const struct bpe *b = t->model_data;
+    size_t n;
+    int32_t whole = b->ignore_merges ? tok_model_id(t, text) : -1;
+    if (whole >= 0)
+        return ids_push(out, whole);
+    TRY(spell(t, w, text, &n));
+    if (!n)
+        return 0;
+    merge_all(b, w->symbols, (uint32_t)n, w->heap);
+    for (uint32_t i = 0; i != NONE; i = w->symbols[i].next)
+        TRY(ids_push(out, w->symbols[i].id));
+    return 0;
+}
+
+const struct tok_model tok_model_bpe = {
+    "BPE",
+    "dropout unk_token continuing_subword_prefix end_of_word_suffix fuse_unk byte_fallback ignore_merges vocab merges",
+    false, parse_bpe, run_bpe, save_bpe, free_bpe,
+};

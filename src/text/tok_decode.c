@@ -1,0 +1,198 @@
+/* Decoders: ids to pieces to text, one row a type, and the stream that never gives half a character. */
+/* SPDX-License-Identifier: MIT */
+#include "text/tok_int.h"
+
+/* ---- rows ---- */
+
+/* A piece whose characters all belong to the byte-level alphabet is bytes; any other (an added token) is text. */
+static int run_byte_level(const struct tok_step *s, struct tok_work *w)
+{
+    for (size_t i = 0; i < w->now.n; i++) {
+        struct tok_piece p = w->now.at[i];
+        char *bytes = arena_alloc(&w->mem, p.text.len + 1);
+        size_t n = 0, at = 0;
+        if (!bytes)
+            return NUN_ENOMEM;
+        while (at < p.text.len) {
+            uint32_t cp = 0;
+            size_t len = utf8_decode(p.text.ptr + at, p.text.len - at, &cp);
+            int b = len ? tok_char_byte(cp) : -1;
+            if (b < 0)
+                break;
+            bytes[n++] = (char)b;
+            at += len;
+        }
+        if (at == p.text.len)
+            p.text = span_of(bytes, n);
+        TRY(tok_pieces_push(&w->next, p));
+    }
+    return 0;
+}
+
+static const struct tok_row rows[] = {
+    {"Sequence", NULL, NULL, {0}},
+    {"ByteLevel", "add_prefix_space trim_offsets use_regex", NULL, {.decode = run_byte_level}},
+    {NULL},
+};
+const struct tok_stage tok_decoders = {"decoder", "decoders", rows};
+
+/* ---- ids to text ---- */
+
+static int gather(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct tok_pieces *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct span text = tokenizer_token(t, ids[i]);
+        if (!text.ptr || ((flags & TOK_SKIP_SPECIAL) && t->vocab[ids[i]].special))
+            continue;
+        TRY(tok_pieces_push(out, (struct tok_piece){text, ids[i], false}));
+    }
+    return 0;
+}
+
+static int decode_pieces(const struct tokenizer *t, struct tok_work *w)
+{
+    for (size_t i = 0; i < t->decoder.n; i++) {
+        w->next.n = 0;
+        TRY(t->decoder.at[i].row->run.decode(&t->decoder.at[i], w));
+        struct tok_pieces spare = w->now;
+        w->now = w->next;
+        w->next = spare;
+    }
+    return 0;
+}
+
+int tok_decode_raw(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct buf *out)
+{
+    struct tok_work w;
+    TRY(tok_work_begin(&w, t, flags));
+    int rc = gather(t, ids, n, flags, &w.now);
+    if (rc == 0)
+        rc = decode_pieces(t, &w);
+    for (size_t i = 0; rc == 0 && i < w.now.n; i++) {
+        if (i && !t->decoder.n)
+            buf_char(out, ' '); /* words of a model without a decoder */
+        buf_span(out, w.now.at[i].text);
+    }
+    tok_work_end(&w);
+    return rc < 0 ? rc : buf_error(out);
+}
+
+/* How many bytes one U+FFFD stands for: the longest start of a character, at least one byte. */
+static size_t broken_bytes(struct span s)
+{
+    size_t n = s.len < 4 ? s.len : 4;
+    for (; n > 1; n--)
+        if (utf8_incomplete_tail(s.ptr, n) == n)
+            return n;
+    return 1;
+}
+
+void tok_append_lossy(struct buf *out, struct span s)
+{
+    while (s.len) {
+        uint32_t cp;
+        size_t n = 0;
+        while (n < s.len) {
+            size_t len = utf8_decode(s.ptr + n, s.len - n, &cp);
+            if (!len)
+                break;
+            n += len;
+        }
+        buf_append(out, s.ptr, n);
+        s = span_from(s, n);
+        if (s.len) {
+            buf_str(out, "\xef\xbf\xbd");
+            s = span_from(s, broken_bytes(s));
+        }
+    }
+}
+
+int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct buf *out)
+{
+    struct buf raw;
+    buf_init(&raw, MEM_TEXT, LIMIT_OF(text_bytes));
+    int rc = tok_decode_raw(t, ids, n, flags, &raw);
+    if (rc == 0)
+        tok_append_lossy(out, buf_view(&raw));
+    buf_free(&raw);
+    return rc < 0 ? rc : buf_error(out);
+}
+
+/* ---- streams ---- */
+
+/* Decoders look at neighbours (a leading blank goes, a word's end becomes a blank), so a new id is decoded
+ * together with a few before it. */
+enum { WINDOW = 16 };
+
+struct tok_stream {
+    const struct tokenizer *t;
+    unsigned flags;
+    struct ids ids;
+    size_t out; /* bytes of the window's text that were given out */
+    struct buf text;
+};
+
+int tok_stream_create(const struct tokenizer *t, unsigned flags, struct tok_stream **out)
+{
+    struct tok_stream *s = mem_calloc(MEM_TEXT, 1, sizeof *s);
+    if (!s)
+        return NUN_ENOMEM;
+    s->t = t;
+    s->flags = flags;
+    buf_init(&s->text, MEM_TEXT, LIMIT_OF(text_bytes));
+    *out = s;
+    return 0;
+}
+
+static int decode_window(struct tok_stream *s, size_t n)
+{
+    buf_reset(&s->text);
+    return tok_decode_raw(s->t, s->ids.at, n, s->flags, &s->text);
+}
+
+static size_t whole_chars(const struct tok_stream *s)
+{
+    return s->text.len - utf8_incomplete_tail(buf_cstr(&s->text), s->text.len);
+}
+
+/* Drop ids from the front, keeping the last few for context: more than one character can need. */
+static int shorten(struct tok_stream *s)
+{
+    size_t keep = WINDOW / 2, drop = s->ids.n - keep;
+    memmove(s->ids.at, s->ids.at + drop, keep * sizeof *s->ids.at);
+    s->ids.n = keep;
+    TRY(decode_window(s, keep));
+    s->out = whole_chars(s);
+    return 0;
+}
+
+int tok_stream_push(struct tok_stream *s, int32_t id, struct buf *out)
+{
+    TRY(ids_push(&s->ids, id));
+    TRY(decode_window(s, s->ids.n));
+    size_t whole = whole_chars(s);
+    if (whole > s->out) {
+        tok_append_lossy(out, span_of(s->text.ptr + s->out, whole - s->out));
+        s->out = whole;
+    }
+    TRY(buf_error(out));
+    return s->ids.n >= WINDOW ? shorten(s) : 0;
+}
+
+int tok_stream_end(struct tok_stream *s, struct buf *out)
+{
+    TRY(decode_window(s, s->ids.n));
+    tok_append_lossy(out, span_from(buf_view(&s->text), s->out));
+    s->ids.n = 0;
+    s->out = 0;
+    return buf_error(out);
+}
+
+void tok_stream_free(struct tok_stream *s)
+{
+    if (!s)
+        return;
+    ids_free(&s->ids);
+    buf_free(&s->text);
+    mem_free(s);
+}

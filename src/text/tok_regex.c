@@ -1,0 +1,304 @@
+/* Regexes of tokenizer files: translation from Oniguruma's dialect, compilation, matching. Match
+ * limits make a hostile pattern an error instead of a hang. */
+/* SPDX-License-Identifier: MIT */
+#include "text/tok_regex.h"
+#include <pcre2.h>
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/limits.h"
+
+struct tok_regex {
+    pcre2_code *code;
+    struct tok_regex *next;
+};
+struct tok_match {
+    pcre2_match_data *data;
+    pcre2_match_context *limits;
+};
+
+static void *pcre_alloc(size_t n, void *unused)
+{
+    return mem_alloc(MEM_TEXT, n);
+}
+
+static void pcre_free(void *p, void *unused)
+{
+    mem_free(p);
+}
+
+/* ---- translation ---- */
+
+struct xlate {
+    struct span in;
+    size_t i;
+    struct buf out;
+};
+
+static int refuse(const struct xlate *x, const char *what)
+{
+    return err_set(NUN_EUNSUP, "regex at byte %zu: %s in \"%.*s\"", x->i, what, (int)x->in.len, x->in.ptr);
+}
+
+static bool ahead(const struct xlate *x, const char *s)
+{
+    return span_starts(span_from(x->in, x->i), span_str(s));
+}
+
+/* Escapes that differ. Unicode's White_Space and Alphabetic are what Oniguruma and Rust mean; PCRE2's own
+ * \s adds U+180E and its \w lacks the marks. */
+static const struct { char c; const char *in_class, *alone; } escapes[] = {
+    {'s', "\\p{White_Space}", "\\p{White_Space}"},
+    {'S', "\\P{White_Space}", "\\P{White_Space}"},
+    {'w', "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}", "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]"},
+    {'W', NULL, "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]"},
+    {'h', "0-9a-fA-F", "[0-9a-fA-F]"},
+    {'H', NULL, "[^0-9a-fA-F]"},
+};
+
+/* Long property names that are not scripts. In PCRE2 a bare script name also matches extensions. */
+static const char *const not_scripts[] = {"Any", "Alphabetic", "Alpha", "White_Space", "Uppercase", "Lowercase",
+    "Emoji", "Emoji_Presentation", "Extended_Pictographic", "Ideographic", "Join_Control", NULL};
+
+/* At "p{" or "P{" after the backslash. */
+static int property(struct xlate *x)
+{
+    const char *close = memchr(x->in.ptr + x->i, '}', x->in.len - x->i);
+    if (!close)
+        return refuse(x, "property without a closing brace");
+    struct span name = {x->in.ptr + x->i + 2, (size_t)(close - x->in.ptr) - x->i - 2};
+    bool negated = name.len && *name.ptr == '^';
+    name = span_from(name, negated);
+    bool script = name.len > 2 && !memchr(name.ptr, ':', name.len);
+    for (size_t i = 0; not_scripts[i]; i++)
+        script = script && !span_is(name, not_scripts[i]);
+    buf_printf(&x->out, "\\%c{%s%s%.*s}", x->in.ptr[x->i], negated ? "^" : "", script ? "sc:" : "", (int)name.len, name.ptr);
+    x->i = (size_t)(close - x->in.ptr) + 1;
+    return 0;
+}
+
+static int escape(struct xlate *x, bool in_class)
+{
+    if (++x->i == x->in.len)
+        return refuse(x, "backslash at the end");
+    char c = x->in.ptr[x->i];
+    if (ahead(x, "p{") || ahead(x, "P{"))
+        return property(x);
+    for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++)
+        if (escapes[i].c == c) {
+            const char *s = in_class ? escapes[i].in_class : escapes[i].alone;
+            if (!s)
+                return refuse(x, "negated set inside a class");
+            buf_str(&x->out, s);
+            x->i++;
+            return 0;
+        }
+    if (c == 'u') {
+        struct span hex = span_from(x->in, x->i + 1);
+        if (hex.len < 4)
+            return refuse(x, "\\u without four digits");
+        buf_printf(&x->out, "\\x{%.4s}", hex.ptr);
+        x->i += 5;
+        return 0;
+    }
+    buf_char(&x->out, '\\');
+    buf_char(&x->out, c);
+    x->i++;
+    return 0;
+}
+
+/* The members of a class up to its "]" or "&&"; a plain nested class is a union and loses its brackets. */
+static int members(struct xlate *x, int depth)
+{
+    for (bool start = true; x->i < x->in.len; start = false) {
+        char c = x->in.ptr[x->i];
+        if (ahead(x, "&&") || (c == ']' && !start))
+            return 0;
+        if (c == '\\') {
+            TRY(escape(x, true));
+        } else if (ahead(x, "[:")) {
+            do
+                buf_char(&x->out, x->in.ptr[x->i++]);
+            while (x->i < x->in.len && x->in.ptr[x->i - 1] != ']');
+        } else if (c == '[') {
+            if (depth || ahead(x, "[^"))
+                return refuse(x, "class inside a class");
+            x->i++;
+            TRY(members(x, 1));
+            if (!ahead(x, "]"))
+                return refuse(x, "intersection inside a nested class");
+            x->i++;
+        } else {
+            buf_char(&x->out, c);
+            x->i++;
+        }
+    }
+    return refuse(x, "class without a closing bracket");
+}
+
+/* After "&&": one look-ahead (?=[...]) or (?![...]) that the character must pass too. */
+static int intersect(struct xlate *x)
+{
+    x->i += 2;
+    bool bracket = ahead(x, "["), negated = ahead(x, "[^");
+    x->i += negated ? 2 : bracket;
+    buf_str(&x->out, negated ? "(?![" : "(?=[");
+    TRY(members(x, 1));
+    buf_str(&x->out, "])");
+    if (bracket) {
+        if (!ahead(x, "]"))
+            return refuse(x, "unfinished intersection");
+        x->i++;
+    }
+    return ahead(x, "]") ? 0 : refuse(x, "more than one intersection");
+}
+
+/* [A] stays; [A&&[^B]] becomes (?:(?![B])[A]). */
+static int char_class(struct xlate *x)
+{
+    struct buf whole = x->out;
+    buf_init(&x->out, MEM_TEXT, whole.max);
+    buf_char(&x->out, x->in.ptr[x->i++]);
+    bool negated = ahead(x, "^");
+    if (negated)
+        buf_char(&x->out, x->in.ptr[x->i++]);
+    int rc = members(x, 0);
+    struct buf base = x->out;
+    x->out = whole;
+    if (rc == 0 && ahead(x, "&&")) {
+        buf_str(&x->out, "(?:");
+        rc = negated ? refuse(x, "intersection in a negated class") : intersect(x);
+        buf_span(&x->out, buf_view(&base));
+        buf_str(&x->out, "])");
+    } else {
+        buf_span(&x->out, buf_view(&base));
+        buf_char(&x->out, ']');
+    }
+    x->i++;
+    buf_free(&base);
+    return rc;
+}
+
+static int translate(struct xlate *x)
+{
+    while (x->i < x->in.len) {
+        char c = x->in.ptr[x->i];
+        if (c == '\\') {
+            TRY(escape(x, false));
+        } else if (c == '[') {
+            TRY(char_class(x));
+        } else {
+            buf_char(&x->out, c);
+            x->i++;
+        }
+    }
+    return buf_error(&x->out);
+}
+
+/* ---- compilation ---- */
+
+static int compile(struct span pattern, pcre2_code **out)
+{
+    pcre2_general_context *heap = pcre2_general_context_create(pcre_alloc, pcre_free, NULL);
+    pcre2_compile_context *how = heap ? pcre2_compile_context_create(heap) : NULL;
+    int error = 0, rc = 0;
+    size_t at = 0;
+    if (how) {
+        pcre2_set_parens_nest_limit(how, (uint32_t)LIMIT_OF(json_depth));
+        *out = pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len,
+                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &at, how);
+    }
+    if (!how || error == PCRE2_ERROR_NOMEMORY) {
+        rc = NUN_ENOMEM;
+    } else if (!*out) {
+        char why[128] = "";
+        pcre2_get_error_message(error, (PCRE2_UCHAR *)why, sizeof why);
+        rc = err_set(NUN_EFORMAT, "regex at byte %zu: %s in \"%.*s\"", at, why, (int)pattern.len, pattern.ptr);
+    } else {
+        pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE); /* without it the interpreter gives the same matches */
+    }
+    pcre2_compile_context_free(how);
+    pcre2_general_context_free(heap);
+    return rc;
+}
+
+int tok_regex_compile(struct span pattern, struct tok_regex **out)
+{
+    TRY(limit_check(LIMIT_token_bytes, pattern.len, "regex"));
+    struct xlate x = {.in = pattern};
+    buf_init(&x.out, MEM_TEXT, 32 * LIMIT_OF(token_bytes));
+    struct tok_regex *r = mem_calloc(MEM_TEXT, 1, sizeof *r);
+    int rc = r ? translate(&x) : NUN_ENOMEM;
+    if (rc == 0)
+        rc = compile(span_of(buf_cstr(&x.out), x.out.len), &r->code);
+    buf_free(&x.out);
+    if (rc < 0) {
+        tok_regex_free(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+void tok_regex_link(struct tok_regex *r, struct tok_regex *next)
+{
+    r->next = next;
+}
+
+void tok_regex_free(struct tok_regex *r)
+{
+    while (r) {
+        struct tok_regex *next = r->next;
+        pcre2_code_free(r->code);
+        mem_free(r);
+        r = next;
+    }
+}
+
+/* ---- matching ---- */
+
+int tok_match_create(struct tok_match **out)
+{
+    struct tok_match *m = mem_calloc(MEM_TEXT, 1, sizeof *m);
+    pcre2_general_context *heap = pcre2_general_context_create(pcre_alloc, pcre_free, NULL);
+    if (m && heap) {
+        m->data = pcre2_match_data_create(1, heap);
+        m->limits = pcre2_match_context_create(heap);
+    }
+    pcre2_general_context_free(heap);
+    if (!m || !m->data || !m->limits) {
+        tok_match_free(m);
+        return NUN_ENOMEM;
+    }
+    pcre2_set_match_limit(m->limits, (uint32_t)LIMIT_OF(regex_steps));
+    pcre2_set_heap_limit(m->limits, (uint32_t)(LIMIT_OF(regex_heap) >> 10));
+    *out = m;
+    return 0;
+}
+
+void tok_match_free(struct tok_match *m)
+{
+    if (!m)
+        return;
+    pcre2_match_data_free(m->data);
+    pcre2_match_context_free(m->limits);
+    mem_free(m);
+}
+
+int tok_regex_find(const struct tok_regex *r, struct tok_match *m, struct span text, size_t at, size_t *from, size_t *to)
+{
+    PCRE2_SPTR s = (PCRE2_SPTR)(text.ptr ? text.ptr : "");
+    int rc = pcre2_match(r->code, s, text.len, at, PCRE2_NO_UTF_CHECK, m->data, m->limits);
+    if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its stack on the heap */
+        rc = pcre2_match(r->code, s, text.len, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, m->data, m->limits);
+    if (rc == PCRE2_ERROR_NOMATCH)
+        return 0;
+    if (rc < 0) {
+        char why[128] = "";
+        pcre2_get_error_message(rc, (PCRE2_UCHAR *)why, sizeof why);
+        return err_set(rc == PCRE2_ERROR_NOMEMORY ? NUN_ENOMEM : NUN_ELIMIT, "regex on %zu bytes of text: %s", text.len, why);
+    }
+    const PCRE2_SIZE *v = pcre2_get_ovector_pointer(m->data);
+    *from = v[0] < v[1] ? v[0] : v[1]; /* \K in a look-ahead may put the start behind the end */
+    *to = v[1];
+    return 1;
+}
