@@ -1,0 +1,371 @@
+/* Resizing as Pillow does. For every output position the filter, stretched by the scale when
+ * shrinking, gives weights over a run of input positions; the weights are normalised in double and
+ * then rounded to 22 fractional bits, which makes the passes pure integer sums of fixed order. */
+/* SPDX-License-Identifier: MIT */
+#include "media/resize.h"
+#include <math.h>
+#include "base/ck.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+enum { WEIGHT_BITS = 32 - 8 - 2, WEIGHT_HALF = 1 << (WEIGHT_BITS - 1) };
+
+/* ---- filters: weight at distance x from the centre ---- */
+
+static double filter_box(double x)
+{
+    return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+}
+
+static double filter_bilinear(double x)
+{
+    x = fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+static double filter_hamming(double x)
+{
+    x = fabs(x);
+    if (x == 0.0)
+        return 1.0;
+    if (x >= 1.0)
+        return 0.0;
+    x *= M_PI;
+    return sin(x) / x * (0.54f + 0.46f * cos(x)); /* float constants, as the reference has them */
+}
+
+/* Keys' cubic with a = -1/2. */
+static double filter_bicubic(double x)
+{
+    const double a = -0.5;
+    x = fabs(x);
+    if (x < 1.0)
+        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
+    if (x < 2.0)
+        return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
+    return 0.0;
+}
+
+static double sinc(double x)
+{
+    if (x == 0.0)
+        return 1.0;
+    x *= M_PI;
+    return sin(x) / x;
+}
+
+static double filter_lanczos(double x)
+{
+    return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
+}
+
+static const struct filter_row {
+    const char *name;
+    double (*weight)(double x); /* NULL: no weights, one source pixel each */
+    double support;             /* weight is 0 beyond +-support */
+} filters[RESIZE_FILTER_COUNT] = {
+    [RESIZE_NEAREST] = {"nearest", NULL, 0.0},
+    [RESIZE_LANCZOS] = {"lanczos", filter_lanczos, 3.0},
+    [RESIZE_BILINEAR] = {"bilinear", filter_bilinear, 1.0},
+    [RESIZE_BICUBIC] = {"bicubic", filter_bicubic, 2.0},
+    [RESIZE_BOX] = {"box", filter_box, 0.5},
+    [RESIZE_HAMMING] = {"hamming", filter_hamming, 1.0},
+};
+
+const char *resize_filter_name(enum resize_filter filter)
+{
+    return (unsigned)filter < RESIZE_FILTER_COUNT ? filters[filter].name : "?";
+}
+
+int resize_filter_find(const char *name)
+{
+    for (int i = 0; i < RESIZE_FILTER_COUNT; i++)
+        if (strcmp(filters[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+/* ---- the weights of one axis ---- */
+
+struct taps {
+    int out, most;     /* output positions; most weights of any of them */
+    int *first, *count; /* [out] */
+    int32_t *weight;   /* [out, most] */
+};
+
+static void taps_free(struct taps *t)
+{
+    mem_free(t->first);
+    mem_free(t->count);
+    mem_free(t->weight);
+}
+
+/* Weights of one output position into w[most], normalised in place; returns how many. */
+static int tap_weights(const struct filter_row *f, double scale, int in, int at, int *first, double *w)
+{
+    double stretch = scale < 1.0 ? 1.0 : scale, reach = f->support * stretch;
+    double centre = (at + 0.5) * scale, shrink = 1.0 / stretch, sum = 0.0;
+    int lo = (int)(centre - reach + 0.5), hi = (int)(centre + reach + 0.5);
+    lo = lo < 0 ? 0 : lo;
+    hi = hi > in ? in : hi;
+    for (int i = 0; i < hi - lo; i++) {
+        w[i] = f->weight((i + lo - centre + 0.5) * shrink);
+        sum += w[i];
+    }
+    for (int i = 0; sum != 0.0 && i < hi - lo; i++)
+        w[i] /= sum;
+    *first = lo;
+    return hi - lo;
+}
+
+static int taps_make(const struct filter_row *f, int in, int out, struct taps *t)
+{
+    double scale = (double)in / out, stretch = scale < 1.0 ? 1.0 : scale;
+    *t = (struct taps){.out = out, .most = (int)ceil(f->support * stretch) * 2 + 1};
+    size_t total;
+    if (ck_mul((size_t)out, (size_t)t->most, &total))
+        return err_set(NUN_ELIMIT, "resize: %d x %d weights do not fit memory", out, t->most);
+    double *w = mem_calloc(MEM_MEDIA, (size_t)t->most, sizeof *w);
+    t->first = mem_calloc(MEM_MEDIA, (size_t)out, sizeof *t->first);
+    t->count = mem_calloc(MEM_MEDIA, (size_t)out, sizeof *t->count);
+    t->weight = mem_calloc(MEM_MEDIA, total, sizeof *t->weight);
+    bool ok = w && t->first && t->count && t->weight;
+    for (int x = 0; ok && x < out; x++) {
+        t->count[x] = tap_weights(f, scale, in, x, &t->first[x], w);
+        for (int i = 0; i < t->count[x]; i++)
+            t->weight[(size_t)x * (size_t)t->most + (size_t)i] =
+                (int32_t)((w[i] < 0 ? -0.5 : 0.5) + w[i] * (1 << WEIGHT_BITS));
+    }
+    mem_free(w);
+    if (!ok)
+        taps_free(t);
+    return ok ? 0 : NUN_ENOMEM;
+}
+
+static inline uint8_t to_byte(int32_t sum)
+{
+    sum >>= WEIGHT_BITS;
+    return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+}
+
+/* ---- the passes ---- */
+
+/* One row, from [in, channels] to [out, channels]. `channels` is a constant at every call below. */
+static inline __attribute__((always_inline)) void across_row(const uint8_t *from, const struct taps *t, uint8_t *to,
+                                                             int channels)
+{
+    for (int x = 0; x < t->out; x++, to += channels) {
+        const uint8_t *p = from + (size_t)t->first[x] * (size_t)channels;
+        const int32_t *w = t->weight + (size_t)x * (size_t)t->most;
+        int32_t sum[4] = {WEIGHT_HALF, WEIGHT_HALF, WEIGHT_HALF, WEIGHT_HALF};
+        for (int i = 0; i < t->count[x]; i++, p += channels)
+            for (int c = 0; c < channels; c++)
+                sum[c] += p[c] * w[i];
+        for (int c = 0; c < channels; c++)
+            to[c] = to_byte(sum[c]);
+    }
+}
+
+static void across_row1(const uint8_t *from, const struct taps *t, uint8_t *to) { across_row(from, t, to, 1); }
+static void across_row2(const uint8_t *from, const struct taps *t, uint8_t *to) { across_row(from, t, to, 2); }
+static void across_row3(const uint8_t *from, const struct taps *t, uint8_t *to) { across_row(from, t, to, 3); }
+static void across_row4(const uint8_t *from, const struct taps *t, uint8_t *to) { across_row(from, t, to, 4); }
+
+static int pass_across(const struct image *in, int width, const struct filter_row *f, struct image *out)
+{
+    static void (*const row[5])(const uint8_t *, const struct taps *, uint8_t *) = {
+        NULL, across_row1, across_row2, across_row3, across_row4,
+    };
+    struct taps t;
+    TRY(image_alloc("resize", width, in->height, in->channels, out));
+    int rc = taps_make(f, in->width, width, &t);
+    if (rc < 0) {
+        image_free(out);
+        return rc;
+    }
+    for (int y = 0; y < in->height; y++)
+        row[in->channels](image_at(in, 0, y), &t, image_at(out, 0, y));
+    taps_free(&t);
+    return 0;
+}
+
+/* Rows are summed in strips narrow enough for the sums to stay in the first cache. */
+enum { STRIP = 1024 };
+
+static void down_strip(const struct image *in, const struct taps *t, int y, size_t at, size_t n, uint8_t *to)
+{
+    int32_t sum[STRIP];
+    size_t stride = (size_t)in->width * (size_t)in->channels;
+    const uint8_t *from = in->data + (size_t)t->first[y] * stride + at;
+    const int32_t *w = t->weight + (size_t)y * (size_t)t->most;
+    for (size_t x = 0; x < n; x++)
+        sum[x] = WEIGHT_HALF;
+    for (int i = 0; i < t->count[y]; i++, from += stride)
+        for (size_t x = 0; x < n; x++)
+            sum[x] += from[x] * w[i];
+    for (size_t x = 0; x < n; x++)
+        to[x] = to_byte(sum[x]);
+}
+
+static int pass_down(const struct image *in, int height, const struct filter_row *f, struct image *out)
+{
+    struct taps t;
+    TRY(image_alloc("resize", in->width, height, in->channels, out));
+    int rc = taps_make(f, in->height, height, &t);
+    if (rc < 0) {
+        image_free(out);
+        return rc;
+    }
+    size_t stride = (size_t)in->width * (size_t)in->channels;
+    for (int y = 0; y < height; y++)
+        for (size_t at = 0; at < stride; at += STRIP)
+            down_strip(in, &t, y, at, stride - at < STRIP ? stride - at : STRIP, image_at(out, 0, y) + at);
+    taps_free(&t);
+    return 0;
+}
+
+/* ---- nearest: positions are stepped by addition, as the reference does, rounding included ---- */
+
+static int *nearest_positions(int in, int out)
+{
+    int *from = mem_calloc(MEM_MEDIA, (size_t)out, sizeof *from);
+    double step = (double)in / out, at = step * 0.5;
+    for (int i = 0; from && i < out; i++, at += step)
+        from[i] = (int)at < in ? (int)at : in; /* `in` marks a position that rounding pushed outside */
+    return from;
+}
+
+static int resize_nearest(const struct image *in, int width, int height, struct image *out)
+{
+    TRY(image_alloc("resize", width, height, in->channels, out));
+    int *column = nearest_positions(in->width, out->width), *row = nearest_positions(in->height, out->height);
+    size_t n = (size_t)in->channels;
+    bool ok = column && row;
+    for (int y = 0; ok && y < out->height; y++) {
+        uint8_t *to = image_at(out, 0, y);
+        for (int x = 0; x < out->width; x++, to += n)
+            if (column[x] < in->width && row[y] < in->height)
+                memcpy(to, image_at(in, column[x], row[y]), n);
+            else
+                memset(to, 0, n);
+    }
+    mem_free(column);
+    mem_free(row);
+    if (!ok)
+        image_free(out);
+    return ok ? 0 : NUN_ENOMEM;
+}
+
+/* ---- premultiplication: transparent pixels must not bleed their colour ---- */
+
+static void premultiply(struct image *img)
+{
+    uint8_t *p = img->data;
+    for (size_t i = (size_t)img->width * (size_t)img->height; i > 0; i--, p += 4)
+        for (int c = 0; c < 3; c++) {
+            unsigned v = p[c] * (unsigned)p[3] + 128;
+            p[c] = (uint8_t)((v + (v >> 8)) >> 8);
+        }
+}
+
+static void unpremultiply(struct image *img)
+{
+    uint8_t *p = img->data;
+    for (size_t i = (size_t)img->width * (size_t)img->height; i > 0; i--, p += 4) {
+        if (p[3] == 0 || p[3] == 255)
+            continue;
+        for (int c = 0; c < 3; c++) {
+            unsigned v = 255u * p[c] / p[3];
+            p[c] = (uint8_t)(v > 255 ? 255 : v);
+        }
+    }
+}
+
+/* ---- the doors ---- */
+
+static int image_copy(const struct image *in, struct image *out)
+{
+    TRY(image_alloc("resize", in->width, in->height, in->channels, out));
+    memcpy(out->data, in->data, image_bytes(in));
+    return 0;
+}
+
+typedef int pass_fn(const struct image *in, int length, const struct filter_row *f, struct image *out);
+
+struct resize_plan {
+    const struct filter_row *filter;
+    int width, height;
+    bool down_first;
+};
+
+/* Pillow 13 goes down first where the height loses more than twice what the width does. */
+static struct resize_plan plan_make(const struct image *in, int width, int height, enum resize_filter filter,
+                                    enum resize_order order)
+{
+    int64_t less_width = (int64_t)in->width - width, less_height = (int64_t)in->height - height;
+    bool tall = less_height > 0 && less_height > 2 * less_width;
+    return (struct resize_plan){&filters[filter], width, height, tall && order == RESIZE_ORDER_13};
+}
+
+/* Both passes; an axis of unchanged length needs none. At least one differs. */
+static int resize_passes(const struct image *in, const struct resize_plan *plan, struct image *out)
+{
+    if (plan->width == in->width)
+        return pass_down(in, plan->height, plan->filter, out);
+    if (plan->height == in->height)
+        return pass_across(in, plan->width, plan->filter, out);
+    pass_fn *first = plan->down_first ? pass_down : pass_across, *second = plan->down_first ? pass_across : pass_down;
+    struct image between;
+    TRY(first(in, plan->down_first ? plan->height : plan->width, plan->filter, &between));
+    int rc = second(&between, plan->down_first ? plan->width : plan->height, plan->filter, out);
+    image_free(&between);
+    return rc;
+}
+
+static int resize_rgba(const struct image *in, const struct resize_plan *plan, struct image *out)
+{
+    struct image even;
+    TRY(image_copy(in, &even));
+    premultiply(&even);
+    int rc = resize_passes(&even, plan, out);
+    if (rc == 0)
+        unpremultiply(out);
+    image_free(&even);
+    return rc;
+}
+
+int image_resize_ordered(const struct image *in, int width, int height, enum resize_filter filter,
+                         enum resize_order order, struct image *out)
+{
+    *out = (struct image){0};
+    if ((unsigned)filter >= RESIZE_FILTER_COUNT || !in->data)
+        return err_set(NUN_EARG, "resize: expected a picture and a filter 0 to %d, found filter %d",
+                       RESIZE_FILTER_COUNT - 1, (int)filter);
+    if (width < 1 || height < 1)
+        return err_set(NUN_EARG, "resize: expected sides of at least 1, found %dx%d", width, height);
+    TRY(limit_check(LIMIT_image_side, (size_t)(width > height ? width : height), "resize"));
+    if (width == in->width && height == in->height)
+        return image_copy(in, out);
+    struct resize_plan plan = plan_make(in, width, height, filter, order);
+    if (!plan.filter->weight)
+        return resize_nearest(in, width, height, out);
+    return in->channels == 4 ? resize_rgba(in, &plan, out) : resize_passes(in, &plan, out);
+}
+
+int image_resize(const struct image *in, int width, int height, enum resize_filter filter, struct image *out)
+{
+    return image_resize_ordered(in, width, height, filter, RESIZE_ORDER_13, out);
+}
+
+int image_crop(const struct image *in, int x, int y, int width, int height, struct image *out)
+{
+    *out = (struct image){0};
+    if (x < 0 || y < 0 || width < 1 || height < 1 || width > in->width - x || height > in->height - y)
+        return err_set(NUN_EARG, "crop: expected a rectangle within %dx%d, found %dx%d at %d,%d", in->width, in->height,
+                       width, height, x, y);
+    TRY(image_alloc("crop", width, height, in->channels, out));
+    for (int row = 0; row < height; row++)
+        memcpy(image_at(out, 0, row), image_at(in, x, y + row), (size_t)width * (size_t)in->channels);
+    return 0;
+}
