@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 BUILD ?= build
 MESON_ARGS ?=
-FUZZ_SECONDS ?= 60
+FUZZ_RUNS ?= 20000
 PYTHON ?= /usr/bin/env python3
 
 .PHONY: all deps deps-check test demo lint fuzz asan train-demo clean
@@ -38,9 +38,9 @@ lint:
 asan: deps-check build-asan/build.ninja
 	@$(PYTHON) tests/run.py --slow 10 build-asan
 
-# Every parser against mutated inputs, FUZZ_SECONDS each, under the same sanitizers.
+# Every parser against FUZZ_RUNS mutations of each file of its corpus, under the same sanitizers.
 fuzz: deps-check build-asan/build.ninja
-	@$(PYTHON) tests/run.py --fuzz $(FUZZ_SECONDS) build-asan
+	@$(PYTHON) tests/run.py --fuzz $(FUZZ_RUNS) build-asan
 
 build-asan/build.ninja:
 	@meson setup build-asan --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false $(MESON_ARGS)

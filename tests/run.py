@@ -19,6 +19,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CASE = re.compile(r"^\[\s*(OK|FAILED|SKIPPED)\s*\] (.+?)\s*$", re.M)
 SUMMARY = re.compile(r"^\d+ test\(s\)")  # cmocka repeats the failures below such a line
 SKIP_STATUS = 77
+HALT = {"UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1", "ASAN_OPTIONS": "allocator_may_return_null=1",
+        "TSAN_OPTIONS": "halt_on_error=1"}  # where sanitizers are built in, a finding is a failure
 
 
 class Result:
@@ -58,7 +60,7 @@ def run_one(name, cmd, env, cwd, timeout):
     """Runs in its own process group, so that a hanging test takes its children along."""
     result, begin = Result(name), time.monotonic()
     try:
-        process = subprocess.Popen(cmd, env=dict(os.environ, **env), cwd=cwd, stdout=subprocess.PIPE,
+        process = subprocess.Popen(cmd, env={**HALT, **os.environ, **env}, cwd=cwd, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         result.reason, result.failed = str(error), 1
@@ -94,6 +96,11 @@ def tests_of(build, slow):
         yield t["name"], t["cmd"], t.get("env") or {}, t.get("workdir") or ROOT, limit, t.get("is_parallel", True)
 
 
+def mutating(cmd, count):
+    """The option must come before the corpus."""
+    return cmd[:1] + ["-mutate=%d" % count] + [c for c in cmd[1:] if not c.startswith("-mutate=")]
+
+
 def run_all(tests, jobs, verbose):
     results = []
     with concurrent.futures.ThreadPoolExecutor(jobs) as workers:
@@ -124,7 +131,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--lint", action="store_true", help="the lint checks count as cases too")
     parser.add_argument("--slow", type=int, default=1, metavar="N", help="multiply every time limit")
-    parser.add_argument("--fuzz", type=int, metavar="SECONDS", help="only the fuzz targets, for so long each")
+    parser.add_argument("--fuzz", type=int, metavar="N", help="only the fuzz targets, N mutations a file")
     parser.add_argument("--only", default="", metavar="REGEX", help="only tests whose name matches")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
     parser.add_argument("-v", "--verbose", action="store_true")
@@ -135,8 +142,7 @@ def main():
         return 1
     tests = [t for t in tests_of(args.build, args.slow) if re.search(args.only, t[0])]
     if args.fuzz:
-        tests = [(n, c + [str(args.fuzz)], e, w, args.fuzz * 2 + 60, p) for n, c, e, w, _, p in tests
-                 if n.startswith("fuzz_")]
+        tests = [(n, mutating(c, args.fuzz), e, w, None, p) for n, c, e, w, _, p in tests if n.startswith("fuzz_")]
     if args.lint:
         lint = os.path.join(ROOT, "tests", "scripts", "lint.py")
         tests.insert(0, ("lint", [sys.executable, lint], {}, ROOT, 120, True))

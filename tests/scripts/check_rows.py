@@ -14,7 +14,7 @@ RULES = [
     ("rows_kernels_have_tests", "src/kernels/*.def", "KERNEL", "tests/kernels/*.c", r"\b(?:\w+_)?{}\b"),
     ("rows_options_have_docs", "src/cli/options.def", "OPTION", "docs/*.md", r"--{}\b"),
     ("rows_commands_have_docs", "src/cli/commands.def", "COMMAND", "docs/*.md", r"\bnunchi {}\b"),
-    ("rows_parsers_have_fuzz_targets", "tests/fuzz/parsers.def", "PARSER", "tests/fuzz/meson.build", r"\bfuzz_{}\b"),
+    ("rows_parsers_have_fuzz_targets", "tests/fuzz/parsers.def", "PARSER", "tests/fuzz/meson.build", r"(?:\bfuzz_|'){}\b"),
     ("rows_limits_are_enforced", "src/base/limits.def", "LIMIT", "src/*.c", r"\bLIMIT_(?:OF\()?{}\b"),
 ]
 GRADIENT = re.compile(r"_(?:dx|dw|grad)$")
