@@ -80,6 +80,8 @@ struct g_tensor {
     struct g_tensor *grad;        /* during autograd */
     int segment;                  /* recompute segment, -1: none */
     bool backward;                /* appended by autograd */
+    bool keep;                    /* an output: readable after a replay */
+    struct g_tensor *origin;      /* a recomputed copy: of which node */
     void *data;                   /* resolved by the plan, or set by the caller for inputs */
 };
 
@@ -105,6 +107,9 @@ struct g_tensor *g_const(struct graph *g, enum dtype dt, struct shape shape, con
 struct g_tensor *g_param(struct graph *g, struct g_param *p);
 struct g_tensor *g_view(struct graph *g, struct g_tensor *base, size_t value_offset, struct shape shape);
 struct g_tensor *g_name(struct g_tensor *t, const char *name); /* returns t */
+/* Mark an output: it is computed and stays readable until the next replay. What no output and no
+ * gradient needs is not run. Returns t. */
+struct g_tensor *g_output(struct g_tensor *t);
 
 /* One operation: inputs (NULL for an absent optional one), attributes. Shape rule and checks run here. */
 struct g_tensor *g_op(struct graph *g, enum g_op op, const union g_attr *attr, int n_in, struct g_tensor *const *in);

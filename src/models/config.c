@@ -1,0 +1,109 @@
+/* config.json to facts: finds the family's row, reads each stack's keys through its table, refuses
+ * what no row knows. */
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "models/loader.h"
+#include "models/rows.h"
+
+/* harmless keys and the row's own, in one NULL-terminated list on the arena */
+static const char *const *ignore_list(struct arena *a, const char *const *own)
+{
+    size_t n = 0, m = 0;
+    while (family_harmless[n])
+        n++;
+    while (own && own[m])
+        m++;
+    const char **list = arena_array(a, n + m + 1, sizeof *list);
+    if (!list)
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        list[i] = family_harmless[i];
+    for (size_t i = 0; i < m; i++)
+        list[n + i] = own[i];
+    return list;
+}
+
+static int read_stack(struct model *m, const char *place, const struct stack_place *where, struct nn_stack *s,
+                      const struct stack_row **row)
+{
+    const json_t *config = *where->config ? json_dig(m->config, where->config) : m->config;
+    const char *type = where->model_type;
+    if (!config)
+        return json_missing(place, where->config);
+    TRY(json_get_string(config, place, "model_type", &type));
+    if (!type)
+        return json_missing(place, "model_type");
+    TRY(stack_find(type, place, row));
+    const char *const *ignore = ignore_list(&m->arena, (*row)->ignore);
+    if (!ignore)
+        return NUN_ENOMEM;
+    struct json_unknown unknown = {.strict = true, .ignore = ignore};
+    s->facts = (*row)->fixed;
+    TRY(json_read(m->config, place, where->config, (*row)->fields, (*row)->n_fields, &s->facts, &unknown));
+    TRY((*row)->finish(config, place, &s->facts));
+    return limit_check(LIMIT_layers, (size_t)s->facts.layers, place);
+}
+
+static int read_family(struct model *m, const char *place)
+{
+    const struct family_row *fam = m->family;
+    m->facts = fam->fixed;
+    if (!fam->n_fields)
+        return 0;
+    const char *const *ignore = ignore_list(&m->arena, fam->ignore);
+    if (!ignore)
+        return NUN_ENOMEM;
+    struct json_unknown unknown = {.strict = true, .ignore = ignore};
+    struct family_facts fixed = m->facts;
+    TRY(json_read(m->config, place, "", fam->fields, fam->n_fields, &m->facts, &unknown));
+    if (!m->facts.n_feature_layers) {
+        memcpy(m->facts.feature_layers, fixed.feature_layers, sizeof fixed.feature_layers);
+        m->facts.n_feature_layers = fixed.n_feature_layers;
+    }
+    return 0;
+}
+
+/* The width of both encoders' projections stands at the top of a contrastive config. */
+static int shared_projection(struct model *m, const char *place)
+{
+    int64_t width = 0;
+    TRY(json_get_int(m->config, place, "projection_dim", 1, MAX_WIDTH, &width));
+    if (width)
+        m->text.facts.projection = m->vision.facts.projection = (int)width;
+    return 0;
+}
+
+static int check_features(const struct model *m, const char *place)
+{
+    int layers = m->vision.facts.layers;
+    for (int i = 0; i < m->facts.n_feature_layers && layers; i++) {
+        int at = m->facts.feature_layers[i];
+        if (at > layers || at < -layers - 1)
+            return err_set(NUN_EFORMAT, "%s: vision feature layer %d, but the tower has %d layers", place, at, layers);
+    }
+    if (layers && m->family->kind == FAMILY_DECODER && m->facts.image_token >= m->text.facts.vocab)
+        return err_set(NUN_EFORMAT, "%s: image token %d is outside the vocabulary of %d", place, m->facts.image_token,
+                       m->text.facts.vocab);
+    return 0;
+}
+
+int model_read_config(struct model *m, const char *place, const struct stack_row **text, const struct stack_row **vision)
+{
+    TRY(family_find(m->config, place, &m->family));
+    *text = *vision = NULL;
+    TRY(read_family(m, place));
+    if (m->family->text.config)
+        TRY(read_stack(m, place, &m->family->text, &m->text, text));
+    if (m->family->vision.config)
+        TRY(read_stack(m, place, &m->family->vision, &m->vision, vision));
+    /* transformers reads tie_word_embeddings of the text config; older files have it at the top only */
+    bool tied = m->text.facts.tied;
+    TRY(json_get_bool(m->config, place, "tie_word_embeddings", &tied));
+    m->text.facts.tied = m->text.facts.tied || tied;
+    if (m->family->kind == FAMILY_CONTRASTIVE)
+        TRY(shared_projection(m, place));
+    return check_features(m, place);
+}

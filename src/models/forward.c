@@ -1,0 +1,122 @@
+/* What models compute, as graphs: pictures to features, tokens to logits, pairs to scores. Written once
+ * for all families; the differences are facts. */
+/* SPDX-License-Identifier: MIT */
+#include "base/err.h"
+#include "models/model.h"
+
+int model_image_size(const struct model *m)
+{
+    return m->vision.facts.image_size;
+}
+
+int model_image_tokens(const struct model *m)
+{
+    const struct nn_facts *f = &m->vision.facts;
+    if (!f->layers)
+        return 0;
+    return f->positions - (m->vision.w[NN_class_w] && m->facts.drop_class ? 1 : 0);
+}
+
+/* Hidden state `index` as transformers counts them: 0 the embeddings, i after block i, negative from the end. */
+static int blocks_for(const struct nn_facts *f, int index)
+{
+    return index < 0 ? f->layers + 1 + index : index;
+}
+
+/* The features of the wanted layers, joined along the width. */
+static struct g_tensor *tower_features(struct graph *g, const struct model *m, struct g_tensor *x, int batch, int tokens)
+{
+    const struct nn_stack *v = &m->vision;
+    int H = v->facts.hidden, n = m->facts.n_feature_layers, most = 0;
+    struct nn_seq seq = nn_seq_full(g, batch, tokens);
+    struct g_tensor *pick[8] = {0};
+    for (int i = 0; i < n; i++)
+        if (blocks_for(&v->facts, m->facts.feature_layers[i]) > most)
+            most = blocks_for(&v->facts, m->facts.feature_layers[i]);
+    for (int done = 0; done <= most; done++) {
+        for (int i = 0; i < n; i++)
+            if (blocks_for(&v->facts, m->facts.feature_layers[i]) == done)
+                pick[i] = x;
+        if (done < most)
+            x = nn_blocks(g, v, x, &seq, done, done + 1);
+    }
+    x = n == 1 ? pick[0] : g_concat(g, 1, n, pick);
+    if (!m->facts.drop_class || !v->w[NN_class_w])
+        return x;
+    x = g_slice(g, g_reshape(g, x, SHAPE3(batch, tokens, (int64_t)n * H)), 1, 1, tokens);
+    return g_reshape(g, x, SHAPE2((int64_t)batch * (tokens - 1), (int64_t)n * H));
+}
+
+struct g_tensor *model_images(struct graph *g, const struct model *m, struct g_tensor *pixels)
+{
+    int tokens = 0;
+    if (!pixels)
+        return NULL;
+    int batch = (int)pixels->shape.d[0];
+    struct g_tensor *x = nn_patches(g, &m->vision, pixels, &tokens);
+    x = tower_features(g, m, x, batch, tokens);
+    if (m->w[NN_conn_norm_w])
+        x = g_layer_norm(g, x, g_param(g, m->w[NN_conn_norm_w]), g_param(g, m->w[NN_conn_norm_b]), m->facts.connector_eps);
+    x = nn_linear(g, m->w[NN_conn_1_w], m->w[NN_conn_1_b], x, NULL, (enum act_kind)m->facts.projector_act);
+    return nn_linear(g, m->w[NN_conn_2_w], m->w[NN_conn_2_b], x, NULL, ACT_NONE);
+}
+
+struct g_tensor *model_logits(struct graph *g, const struct model *m, const struct model_text *in)
+{
+    const struct nn_stack *s = &m->text;
+    struct g_tensor *x = nn_tokens(g, s, in->ids, &in->seq);
+    if (in->images)
+        x = g_scatter_rows(g, x, in->image_rows, in->images);
+    x = nn_blocks(g, s, x, &in->seq, 0, in->layers > 0 && in->layers < s->facts.layers ? in->layers : s->facts.layers);
+    if (in->pick)
+        x = g_gather_rows(g, x, in->pick);
+    x = nn_norm(g, &s->facts, s->w[NN_final_norm_w], s->w[NN_final_norm_b], x);
+    return nn_linear(g, s->w[NN_lm_head_w], NULL, x, NULL, ACT_NONE);
+}
+
+/* Row 0 of each sequence: the class token. */
+static struct g_tensor *first_rows(struct graph *g, struct g_tensor *x, int batch, int tokens, int width)
+{
+    x = g_slice(g, g_reshape(g, x, SHAPE3(batch, tokens, width)), 1, 0, 1);
+    return g_reshape(g, x, SHAPE2(batch, width));
+}
+
+int model_vision(struct graph *g, const struct model *m, struct g_tensor *pixels, struct model_pooled *out)
+{
+    const struct nn_stack *v = &m->vision;
+    int tokens = 0, batch = pixels ? (int)pixels->shape.d[0] : 0, H = v->facts.hidden;
+    struct g_tensor *x = nn_patches(g, v, pixels, &tokens);
+    struct nn_seq seq = nn_seq_full(g, batch, tokens);
+    x = nn_blocks(g, v, x, &seq, 0, v->facts.layers);
+    *out = (struct model_pooled){0};
+    if (v->w[NN_class_w]) { /* CLIP: the hidden state is before the norm, the class token is normed */
+        out->hidden = x;
+        out->pooled = nn_norm(g, &v->facts, v->w[NN_post_norm_w], v->w[NN_post_norm_b], first_rows(g, x, batch, tokens, H));
+        out->embeds = v->w[NN_head_w] ? nn_linear(g, v->w[NN_head_w], NULL, out->pooled, NULL, ACT_NONE) : NULL;
+    } else {
+        out->hidden = nn_norm(g, &v->facts, v->w[NN_post_norm_w], v->w[NN_post_norm_b], x);
+        out->pooled = v->w[NN_pool_probe] ? nn_pool(g, v, out->hidden, batch, tokens) : NULL;
+        out->embeds = out->pooled;
+    }
+    return graph_error(g);
+}
+
+int model_text_encoder(struct graph *g, const struct model *m, struct g_tensor *ids, const struct nn_seq *seq,
+                       struct g_tensor *pool_rows, struct model_pooled *out)
+{
+    const struct nn_stack *s = &m->text;
+    struct g_tensor *x = nn_blocks(g, s, nn_tokens(g, s, ids, seq), seq, 0, s->facts.layers);
+    out->hidden = nn_norm(g, &s->facts, s->w[NN_final_norm_w], s->w[NN_final_norm_b], x);
+    out->pooled = g_gather_rows(g, out->hidden, pool_rows);
+    out->embeds = nn_linear(g, s->w[NN_head_w], s->w[NN_head_b], out->pooled, NULL, ACT_NONE);
+    if (m->facts.sigmoid)
+        out->pooled = out->embeds; /* SigLIP calls the projected state pooled */
+    return graph_error(g);
+}
+
+struct g_tensor *model_contrast(struct graph *g, const struct model *m, struct g_tensor *image, struct g_tensor *text)
+{
+    struct g_tensor *scores = g_matmul(g, g_l2_norm(g, image, 0), g_l2_norm(g, text, 0), false, true);
+    struct g_tensor *shift = m->w[NN_logit_bias] ? g_param(g, m->w[NN_logit_bias]) : NULL;
+    return g_affine(g, scores, g_param(g, m->w[NN_logit_scale]), shift);
+}

@@ -1,0 +1,66 @@
+/* Models: a folder of config.json and safetensors as facts and weights, and the graphs that they mean.
+ * Immutable once loaded and shared by all sequences; a trainer owns its own copy of the weights. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MODELS_MODEL_H
+#define MODELS_MODEL_H
+#include "formats/safetensors.h"
+#include "models/family.h"
+
+struct model {
+    struct arena arena;
+    char *folder;
+    json_t *config;
+    struct safetensors *weights;     /* NULL for a model made by model_init */
+    const struct family_row *family;
+    struct family_facts facts;
+    struct nn_stack text, vision;    /* layers == 0: absent */
+    struct g_param *w[NN_ROLES];     /* scope M */
+    struct g_param **params;         /* all of them, in file name order of the tables */
+    int n_params;
+    size_t n_values;                 /* parameters */
+};
+
+/* Open a HF folder: config checked key by key, every tensor checked by name and shape, nothing copied
+ * but one-dimensional weights (to float32). A missing, misshapen or extra tensor is an error. */
+int model_load(const char *folder, struct model **out);
+/* Random weights for a config (borrowed reference is taken), each tensor from (seed, name): normal with
+ * the config's initializer_range, norms 1, biases 0. float32, in the model's arena. */
+int model_init(json_t *config, uint64_t seed, struct model **out);
+/* Write config.json and model.safetensors with every weight as `dt`. */
+int model_save(const struct model *m, const char *folder, enum dtype dt);
+void model_free(struct model *m); /* NULL is fine */
+
+/* All weights become float32 masters in one block of memory (learning), or are packed for the kernels (inference). */
+int model_make_trainable(struct model *m, bool (*learns)(const struct g_param *p, void *arg), void *arg);
+/* Pack linear weights for `format`; with `backward`, for dy W too. Repeat after the values changed. */
+int model_pack(struct model *m, enum gemm_format format, bool backward, struct pool *pool);
+
+/* ---- graphs -------------------------------------------------------------------------------- */
+
+int model_image_tokens(const struct model *m);  /* tokens that one picture becomes in the text */
+int model_image_size(const struct model *m);    /* its side in pixels */
+
+/* pixels F32 [B,3,S,S] -> features [B * image_tokens, text hidden] */
+struct g_tensor *model_images(struct graph *g, const struct model *m, struct g_tensor *pixels);
+
+/* ids I32 [rows]; images: features (NULL: none) that replace rows image_rows I32 [n] (-1 skips);
+ * pick I32 [R]: the rows whose logits are wanted (NULL: all). layers: how many blocks to run (0: all).
+ * Returns logits [R, vocab]. */
+struct model_text {
+    struct nn_seq seq;
+    struct g_tensor *ids, *images, *image_rows, *pick;
+    int layers;
+};
+struct g_tensor *model_logits(struct graph *g, const struct model *m, const struct model_text *in);
+
+/* Vision stack alone: last hidden state [B*T, hidden] after post norm where the original has it there,
+ * and the pooled state [B, hidden or projection]. */
+struct model_pooled { struct g_tensor *hidden, *pooled, *embeds; };
+int model_vision(struct graph *g, const struct model *m, struct g_tensor *pixels, struct model_pooled *out);
+/* Contrastive text encoder: ids [B*T], rows of the pooled token I32 [B]. */
+int model_text_encoder(struct graph *g, const struct model *m, struct g_tensor *ids, const struct nn_seq *seq,
+                       struct g_tensor *pool_rows, struct model_pooled *out);
+/* logits_per_image [Bi, Bt] from embeds (normalised here). */
+struct g_tensor *model_contrast(struct graph *g, const struct model *m, struct g_tensor *image, struct g_tensor *text);
+
+#endif

@@ -1,0 +1,187 @@
+/* CLIP and SigLIP: the two encoders, alone and as a contrastive pair. arXiv:2103.00020, arXiv:2303.15343. */
+/* SPDX-License-Identifier: MIT */
+#include "base/err.h"
+#include "models/rows.h"
+
+#define ENCODER_FIELDS(hidden_def, layers_def, heads_def, mlp_def, eps_def, act_def) \
+    FACT_INT("hidden_size", hidden, hidden_def, MAX_WIDTH),                         \
+    FACT_INT("num_hidden_layers", layers, layers_def, MAX_LAYERS),                  \
+    FACT_INT("num_attention_heads", heads, heads_def, MAX_WIDTH),                   \
+    FACT_INT("intermediate_size", intermediate, mlp_def, MAX_WIDTH),                \
+    FACT_FLOAT("layer_norm_eps", norm_eps, eps_def),                                \
+    FACT_FLOAT("initializer_range", init_range, 0.02),                              \
+    FACT_ACT(act_def)
+
+#define VISION_FIELDS(size_def, patch_def)                      \
+    FACT_INT("image_size", image_size, size_def, 1 << 16),      \
+    FACT_INT("patch_size", patch, patch_def, 1 << 12),          \
+    FACT_INT("num_channels", channels, 3, 3)
+
+#define ENCODER_LAYERS(prefix)                                              \
+    {NN_norm1_w, prefix "encoder.layers.%d.layer_norm1.weight", W_ALWAYS},     \
+    {NN_norm1_b, prefix "encoder.layers.%d.layer_norm1.bias", W_ALWAYS},       \
+    {NN_attn_q_w, prefix "encoder.layers.%d.self_attn.q_proj.weight", W_ALWAYS}, \
+    {NN_attn_q_b, prefix "encoder.layers.%d.self_attn.q_proj.bias", W_ALWAYS}, \
+    {NN_attn_k_w, prefix "encoder.layers.%d.self_attn.k_proj.weight", W_ALWAYS}, \
+    {NN_attn_k_b, prefix "encoder.layers.%d.self_attn.k_proj.bias", W_ALWAYS}, \
+    {NN_attn_v_w, prefix "encoder.layers.%d.self_attn.v_proj.weight", W_ALWAYS}, \
+    {NN_attn_v_b, prefix "encoder.layers.%d.self_attn.v_proj.bias", W_ALWAYS}, \
+    {NN_attn_o_w, prefix "encoder.layers.%d.self_attn.out_proj.weight", W_ALWAYS}, \
+    {NN_attn_o_b, prefix "encoder.layers.%d.self_attn.out_proj.bias", W_ALWAYS}, \
+    {NN_norm2_w, prefix "encoder.layers.%d.layer_norm2.weight", W_ALWAYS},     \
+    {NN_norm2_b, prefix "encoder.layers.%d.layer_norm2.bias", W_ALWAYS},       \
+    {NN_up_w, prefix "encoder.layers.%d.mlp.fc1.weight", W_ALWAYS},            \
+    {NN_up_b, prefix "encoder.layers.%d.mlp.fc1.bias", W_ALWAYS},              \
+    {NN_down_w, prefix "encoder.layers.%d.mlp.fc2.weight", W_ALWAYS},          \
+    {NN_down_b, prefix "encoder.layers.%d.mlp.fc2.bias", W_ALWAYS}
+
+static int heads_of(const char *place, struct nn_facts *f)
+{
+    if (f->hidden % f->heads)
+        return err_set(NUN_EFORMAT, "%s: hidden_size %d is not a multiple of num_attention_heads %d", place, f->hidden, f->heads);
+    f->kv_heads = f->heads;
+    f->head_dim = f->hidden / f->heads;
+    return 0;
+}
+
+static int grid_of(const char *place, struct nn_facts *f, int extra)
+{
+    if (f->image_size < f->patch)
+        return err_set(NUN_EFORMAT, "%s: image_size %d is smaller than patch_size %d", place, f->image_size, f->patch);
+    int side = f->image_size / f->patch;
+    f->positions = side * side + extra;
+    return heads_of(place, f);
+}
+
+static int clip_text_finish(const json_t *config, const char *place, struct nn_facts *f)
+{
+    return heads_of(place, f);
+}
+
+static int clip_vision_finish(const json_t *config, const char *place, struct nn_facts *f)
+{
+    return grid_of(place, f, 1);
+}
+
+static int siglip_vision_finish(const json_t *config, const char *place, struct nn_facts *f)
+{
+    return grid_of(place, f, 0);
+}
+
+/* ---- CLIP ---- */
+
+static const struct json_field clip_text_fields[] = {
+    ENCODER_FIELDS(512, 12, 8, 2048, 1e-5, ACT_QUICK_GELU),
+    FACT_INT("vocab_size", vocab, 49408, MAX_VOCAB),
+    FACT_INT("max_position_embeddings", positions, 77, MAX_VOCAB),
+    FACT_INT("projection_dim", projection, 512, MAX_WIDTH),
+};
+static const struct weight_row clip_text_weights[] = {
+    {NN_embed_w, "text_model.embeddings.token_embedding.weight", W_ALWAYS},
+    {NN_pos_w, "text_model.embeddings.position_embedding.weight", W_ALWAYS},
+    ENCODER_LAYERS("text_model."),
+    {NN_final_norm_w, "text_model.final_layer_norm.weight", W_ALWAYS},
+    {NN_final_norm_b, "text_model.final_layer_norm.bias", W_ALWAYS},
+    {NN_head_w, "text_projection.weight", W_OPTIONAL},
+};
+const struct stack_row stack_clip_text = {
+    "clip_text_model", ROWS(clip_text_fields), NULL, ROWS(clip_text_weights),
+    {.norm = NN_LAYER, .causal = true}, clip_text_finish};
+
+static const struct json_field clip_vision_fields[] = {
+    ENCODER_FIELDS(768, 12, 12, 3072, 1e-5, ACT_QUICK_GELU),
+    VISION_FIELDS(224, 32),
+    FACT_INT("projection_dim", projection, 512, MAX_WIDTH),
+};
+static const struct weight_row clip_vision_weights[] = {
+    {NN_class_w, "vision_model.embeddings.class_embedding", W_ALWAYS},
+    {NN_patch_w, "vision_model.embeddings.patch_embedding.weight", W_ALWAYS},
+    {NN_pos_w, "vision_model.embeddings.position_embedding.weight", W_ALWAYS},
+    {NN_pre_norm_w, "vision_model.pre_layrnorm.weight", W_ALWAYS},
+    {NN_pre_norm_b, "vision_model.pre_layrnorm.bias", W_ALWAYS},
+    ENCODER_LAYERS("vision_model."),
+    {NN_post_norm_w, "vision_model.post_layernorm.weight", W_ALWAYS},
+    {NN_post_norm_b, "vision_model.post_layernorm.bias", W_ALWAYS},
+    {NN_head_w, "visual_projection.weight", W_OPTIONAL},
+};
+const struct stack_row stack_clip_vision = {
+    "clip_vision_model", ROWS(clip_vision_fields), NULL, ROWS(clip_vision_weights),
+    {.norm = NN_LAYER}, clip_vision_finish};
+
+static const struct weight_row clip_weights[] = {{NN_logit_scale, "logit_scale", W_ALWAYS}};
+
+const struct family_row family_clip = {
+    "CLIPModel", "clip", FAMILY_CONTRASTIVE, {"text_config", "", "clip_text_model"}, {"vision_config", "", "clip_vision_model"},
+    NULL, 0, NULL, ROWS(clip_weights), {.image_token = -1}};
+const struct family_row family_clip_vision = {
+    "CLIPVisionModel", "clip_vision_model", FAMILY_VISION, {0}, {"", "", "clip_vision_model"},
+    NULL, 0, NULL, NULL, 0, {.image_token = -1}};
+const struct family_row family_clip_vision_projection = {
+    "CLIPVisionModelWithProjection", "clip_vision_model", FAMILY_VISION, {0}, {"", "", "clip_vision_model"},
+    NULL, 0, NULL, NULL, 0, {.image_token = -1}};
+
+/* ---- SigLIP ---- */
+
+static const struct json_field siglip_text_fields[] = {
+    ENCODER_FIELDS(768, 12, 12, 3072, 1e-6, ACT_GELU_TANH),
+    FACT_INT("vocab_size", vocab, 32000, MAX_VOCAB),
+    FACT_INT("max_position_embeddings", positions, 64, MAX_VOCAB),
+    FACT_INT("projection_size", projection, 0, MAX_WIDTH),
+};
+static const struct weight_row siglip_text_weights[] = {
+    {NN_embed_w, "text_model.embeddings.token_embedding.weight", W_ALWAYS},
+    {NN_pos_w, "text_model.embeddings.position_embedding.weight", W_ALWAYS},
+    ENCODER_LAYERS("text_model."),
+    {NN_final_norm_w, "text_model.final_layer_norm.weight", W_ALWAYS},
+    {NN_final_norm_b, "text_model.final_layer_norm.bias", W_ALWAYS},
+    {NN_head_w, "text_model.head.weight", W_ALWAYS},
+    {NN_head_b, "text_model.head.bias", W_ALWAYS},
+};
+static int siglip_text_finish(const json_t *config, const char *place, struct nn_facts *f)
+{
+    if (!f->projection)
+        f->projection = f->hidden;
+    return heads_of(place, f);
+}
+const struct stack_row stack_siglip_text = {
+    "siglip_text_model", ROWS(siglip_text_fields), NULL, ROWS(siglip_text_weights),
+    {.norm = NN_LAYER}, siglip_text_finish};
+
+static const struct json_field siglip_vision_fields[] = {
+    ENCODER_FIELDS(768, 12, 12, 3072, 1e-6, ACT_GELU_TANH),
+    VISION_FIELDS(224, 16),
+    FACT_BOOL("vision_use_head", use_head, true),
+};
+static const struct weight_row siglip_vision_weights[] = {
+    {NN_patch_w, "vision_model.embeddings.patch_embedding.weight", W_ALWAYS},
+    {NN_patch_b, "vision_model.embeddings.patch_embedding.bias", W_ALWAYS},
+    {NN_pos_w, "vision_model.embeddings.position_embedding.weight", W_ALWAYS},
+    ENCODER_LAYERS("vision_model."),
+    {NN_post_norm_w, "vision_model.post_layernorm.weight", W_ALWAYS},
+    {NN_post_norm_b, "vision_model.post_layernorm.bias", W_ALWAYS},
+    {NN_pool_probe, "vision_model.head.probe", W_HEAD},
+    {NN_pool_in_w, "vision_model.head.attention.in_proj_weight", W_HEAD},
+    {NN_pool_in_b, "vision_model.head.attention.in_proj_bias", W_HEAD},
+    {NN_pool_out_w, "vision_model.head.attention.out_proj.weight", W_HEAD},
+    {NN_pool_out_b, "vision_model.head.attention.out_proj.bias", W_HEAD},
+    {NN_pool_norm_w, "vision_model.head.layernorm.weight", W_HEAD},
+    {NN_pool_norm_b, "vision_model.head.layernorm.bias", W_HEAD},
+    {NN_pool_up_w, "vision_model.head.mlp.fc1.weight", W_HEAD},
+    {NN_pool_up_b, "vision_model.head.mlp.fc1.bias", W_HEAD},
+    {NN_pool_down_w, "vision_model.head.mlp.fc2.weight", W_HEAD},
+    {NN_pool_down_b, "vision_model.head.mlp.fc2.bias", W_HEAD},
+};
+const struct stack_row stack_siglip_vision = {
+    "siglip_vision_model", ROWS(siglip_vision_fields), NULL, ROWS(siglip_vision_weights),
+    {.norm = NN_LAYER}, siglip_vision_finish};
+
+static const struct weight_row siglip_weights[] = {
+    {NN_logit_scale, "logit_scale", W_ALWAYS},
+    {NN_logit_bias, "logit_bias", W_ALWAYS},
+};
+const struct family_row family_siglip = {
+    "SiglipModel", "siglip", FAMILY_CONTRASTIVE, {"text_config", "", "siglip_text_model"}, {"vision_config", "", "siglip_vision_model"},
+    NULL, 0, NULL, ROWS(siglip_weights), {.image_token = -1, .sigmoid = true}};
+const struct family_row family_siglip_vision = {
+    "SiglipVisionModel", "siglip_vision_model", FAMILY_VISION, {0}, {"", "", "siglip_vision_model"},
+    NULL, 0, NULL, NULL, 0, {.image_token = -1}};
