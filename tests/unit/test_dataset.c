@@ -1,0 +1,228 @@
+/* Datasets: what is read back is what was written, and what is malformed is refused with its place.
+ * Scoring: right and wrong by each kind's rule. */
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/err.h"
+#include "base/file.h"
+#include "data/dataset.h"
+#include "data/scenes_score.h"
+
+static char folder[] = "/tmp/nun-dataset-XXXXXX";
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    return file_remove_tree(folder);
+}
+
+static int open_text(const char *name, const char *text, struct dataset **out)
+{
+    char path[128];
+    assert_int_equal(path_join(path, sizeof path, folder, name), 0);
+    assert_int_equal(file_write_durable(path, text, strlen(text)), 0);
+    return dataset_open(path, NULL, out);
+}
+
+static void llava_file_is_read(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "[{\"id\": 7, \"image\": \"images/a.png\", \"conversations\": ["
+        "{\"from\": \"human\", \"value\": \"<image>\\nIs there a red circle?\"},"
+        "{\"from\": \"gpt\", \"value\": \"yes\", \"kind\": \"existence\"},"
+        "{\"from\": \"human\", \"value\": \"Where?\"}, {\"from\": \"gpt\", \"value\": \"top\"}]},"
+        " {\"id\": \"t\", \"conversations\": [{\"from\": \"system\", \"value\": \"Be brief.\"},"
+        "{\"from\": \"human\", \"value\": \"Hello\"}, {\"from\": \"gpt\", \"value\": \"Hi\"}]},"
+        " {\"id\": \"two\", \"image\": [\"a.png\", \"b.png\"], \"conversations\": ["
+        "{\"from\": \"human\", \"value\": \"Compare\\n<image>\"}, {\"from\": \"gpt\", \"value\": \"same\"},"
+        "{\"from\": \"human\", \"value\": \"And <image>?\"}, {\"from\": \"gpt\", \"value\": \"no\"}]}]";
+    struct dataset *d;
+    char path[128];
+    assert_int_equal(open_text("data.json", text, &d), 0);
+    assert_int_equal(dataset_count(d), 3);
+    const struct data_sample *s = dataset_at(d, 0);
+    assert_string_equal(s->id, "7");
+    assert_int_equal(s->turns, 2);
+    assert_string_equal(s->turn[0].question, "Is there a red circle?");
+    assert_string_equal(s->turn[0].kind, "existence");
+    assert_int_equal(s->turn[0].images, 1);
+    assert_null(s->turn[1].kind);
+    assert_int_equal(dataset_image_path(d, s, 0, path, sizeof path), 0);
+    assert_true(span_starts(span_str(path), span_str(folder)) && span_ends(span_str(path), SPAN("/images/a.png")));
+    assert_int_equal(dataset_image_path(d, s, 1, path, sizeof path), NUN_EARG);
+    assert_string_equal(dataset_at(d, 1)->system, "Be brief.");
+    s = dataset_at(d, 2);
+    assert_int_equal(s->images, 2);
+    assert_string_equal(s->turn[0].question, "Compare");
+    assert_string_equal(s->turn[1].question, "And ?");
+    assert_null(dataset_at(d, 3));
+    dataset_close(d);
+    assert_int_equal(dataset_open(folder, "/elsewhere", &d), 0); /* the folder's data.json */
+    assert_int_equal(dataset_image_path(d, dataset_at(d, 0), 0, path, sizeof path), 0);
+    assert_string_equal(path, "/elsewhere/images/a.png");
+    dataset_close(d);
+}
+
+static void written_samples_read_back(void **state)
+{
+    (void)state;
+    const struct data_turn turns[] = {{"What \"is\" it?\n", "a\tb \xc3\xa9", 1, "shape", NULL}, {"Q", "A", 0, NULL, "popular"}};
+    const char *const one[] = {"images/0.png"}, *const two[] = {"x.jpg", "y.webp"};
+    const struct data_sample in[] = {
+        {"0", "sys", one, 1, turns, 2}, {"1", NULL, NULL, 0, turns + 1, 1},
+        {"2", NULL, two, 2, (const struct data_turn[]){{"both", "ok", 2, NULL, NULL}}, 1},
+    };
+    struct buf text;
+    buf_init(&text, MEM_TEST, 1 << 16);
+    for (int i = 0; i < 3; i++) {
+        data_sample_write(&in[i], &text);
+        buf_char(&text, '\n');
+    }
+    assert_int_equal(buf_error(&text), 0);
+    struct dataset *d;
+    assert_int_equal(open_text("data.jsonl", buf_cstr(&text), &d), 0);
+    assert_int_equal(dataset_count(d), 3);
+    for (int i = 0; i < 3; i++) {
+        const struct data_sample *s = dataset_at(d, (size_t)i);
+        assert_string_equal(s->id, in[i].id);
+        assert_int_equal(s->images, in[i].images);
+        assert_int_equal(s->turns, in[i].turns);
+        for (int k = 0; k < s->images; k++)
+            assert_string_equal(s->image[k], in[i].image[k]);
+        for (int k = 0; k < s->turns; k++) {
+            assert_string_equal(s->turn[k].question, in[i].turn[k].question);
+            assert_string_equal(s->turn[k].answer, in[i].turn[k].answer);
+            assert_int_equal(s->turn[k].images, in[i].turn[k].images);
+        }
+    }
+    assert_string_equal(dataset_at(d, 0)->turn[1].negative, "popular");
+    dataset_close(d);
+    buf_free(&text);
+}
+
+static void malformed_files_are_refused(void **state)
+{
+    (void)state;
+#define GOOD "{\"id\":\"a\",\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"a\"}]}"
+#define TURNS "\"conversations\":[{\"from\":\"human\",\"value\":\"<image>\"},{\"from\":\"gpt\",\"value\":\"a\"}]}"
+    static const struct { const char *text, *says; int code; } rows[] = {
+        {"[]", "expected samples, found none", NUN_EFORMAT},
+        {"{}", "expected a list of samples, found an object", NUN_EFORMAT},
+        {"[" GOOD ", 5]", "sample 1: sample: expected an object, found an integer", NUN_EFORMAT},
+        {"[" GOOD ", {\"id\":\"b\"}]", "sample 1: conversations: expected a list, found nothing", NUN_EFORMAT},
+        {"[{\"id\":\"b\",\"conversations\":[]}]", "expected pairs of human and gpt, found 0", NUN_EFORMAT},
+        {"[{\"id\":\"b\",\"conversations\":[{\"from\":\"gpt\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"a\"}]}]",
+         "from: expected \"human\" here, found \"gpt\"", NUN_EFORMAT},
+        {"[{\"id\":\"b\",\"imgae\":\"x.png\"," TURNS "]", "expected no key \"imgae\"", NUN_EUNSUP},
+        {"[{\"id\":\"b\"," TURNS "]", "expected 0 marks <image> for its pictures, found 1", NUN_EFORMAT},
+        {"[{\"id\":\"b\",\"image\":[\"x\",\"y\"]," TURNS "]", "expected 2 marks <image> for its pictures, found 1", NUN_EFORMAT},
+        {"[{\"id\":\"b\",\"image\":\"a/../../x\"," TURNS "]", "expected a path inside the data's folder", NUN_EFORMAT},
+        {"[{\"id\":\"b\",\"image\":\"/etc/x\"," TURNS "]", "expected a path inside the data's folder", NUN_EFORMAT},
+        {"[{\"id\":\"b\",\"image\":5," TURNS "]", "image: expected a path or a list of paths, found an integer", NUN_EFORMAT},
+        {"[{\"id\":null," TURNS "]", "id: expected a string, found null", NUN_EFORMAT},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct dataset *d;
+        assert_int_equal(open_text("bad.json", rows[i].text, &d), rows[i].code);
+        assert_null(d);
+        if (!strstr(nun_error(), rows[i].says))
+            fail_msg("expected \"%s\" in \"%s\"", rows[i].says, nun_error());
+    }
+    struct dataset *d;
+    assert_true(open_text("bad.jsonl", GOOD "\n{\"id\":\n", &d) < 0);
+    assert_non_null(strstr(nun_error(), "sample 1"));
+}
+
+static void allocation_failures_leave_nothing(void **state)
+{
+    (void)state;
+    struct dataset *d;
+    struct mem_stats before, after;
+    assert_int_equal(open_text("ok.jsonl", GOOD "\n" GOOD "\n", &d), 0);
+    dataset_close(d);
+    char path[128];
+    assert_int_equal(path_join(path, sizeof path, folder, "ok.jsonl"), 0);
+    mem_stats(MEM_TAG_COUNT, &before);
+    int rc = NUN_ENOMEM;
+    for (uint64_t n = 1; rc < 0; n++) {
+        mem_fail_at(n, false);
+        rc = dataset_open(path, NULL, &d);
+        mem_fail_at(0, false);
+        if (rc == 0)
+            dataset_close(d);
+        else
+            assert_null(d);
+        mem_stats(MEM_TAG_COUNT, &after);
+        assert_int_equal(before.live_blocks, after.live_blocks);
+    }
+}
+
+static void answers_are_scored_by_kind(void **state)
+{
+    (void)state;
+    static const struct { enum scene_kind kind; const char *expected, *given; bool right; } rows[] = {
+        {SCENE_ASK_EXISTENCE, "yes", " Yes.\n", true},
+        {SCENE_ASK_EXISTENCE, "yes", "Yes, there is.", true},
+        {SCENE_ASK_EXISTENCE, "no", "none", false},
+        {SCENE_ASK_RELATION, "no", "yes", false},
+        {SCENE_ASK_COUNT, "3", "three", true},
+        {SCENE_ASK_COUNT, "3", "3.", true},
+        {SCENE_ASK_COUNT, "3", "13", false},
+        {SCENE_ASK_POSITION, "top left", "Top  left", true},
+        {SCENE_ASK_POSITION, "top left", "top", false},
+        {SCENE_ASK_TEXT, "KART7", "KART7.", true},
+        {SCENE_ASK_TEXT, "KART7", "kart7", false},
+        {SCENE_ASK_BARS, "4", "four", true},
+        {SCENE_ASK_BARS, "red", "Red", true},
+        {SCENE_ASK_COLOUR, "red", "", false},
+        {SCENE_ASK_JSON, "[{\"a\":\"x\",\"b\":\"y\"},{\"a\":\"z\"}]", "[ {\"b\":\"y\", \"a\":\"x\"}, {\"a\":\"z\"} ]", true},
+        {SCENE_ASK_JSON, "[{\"a\":\"x\"},{\"a\":\"z\"}]", "[{\"a\":\"z\"},{\"a\":\"x\"}]", false},
+        {SCENE_ASK_JSON, "[{\"a\":\"x\"}]", "[{\"a\":\"x\"}", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (scene_answer_right(rows[i].kind, span_str(rows[i].expected), span_str(rows[i].given)) != rows[i].right)
+            fail_msg("%s: \"%s\" for \"%s\"", scene_kind_names[rows[i].kind], rows[i].given, rows[i].expected);
+    assert_int_equal(scene_kind_of(SPAN("relation")), SCENE_ASK_RELATION);
+    assert_int_equal(scene_kind_of(SPAN("nothing")), -1);
+}
+
+static void tally_gives_popes_figures(void **state)
+{
+    (void)state;
+    struct scene_tally t = {0}, u = {0};
+    for (int i = 0; i < 8; i++)
+        scene_tally_add(&t, SCENE_ASK_EXISTENCE, SCENE_NEG_NONE, SPAN("yes"), i < 6 ? SPAN("yes") : SPAN("no"));
+    for (int i = 0; i < 4; i++)
+        scene_tally_add(&u, SCENE_ASK_EXISTENCE, SCENE_NEG_POPULAR, SPAN("no"), i < 3 ? SPAN("no") : SPAN("yes"));
+    scene_tally_merge(&t, &u);
+    struct scene_pope p;
+    scene_tally_pope(&t, SCENE_NEG_POPULAR, &p);
+    assert_true(fabs(p.accuracy - 0.75) < 1e-12 && fabs(p.recall - 0.75) < 1e-12 && fabs(p.yes_ratio - 0.5) < 1e-12);
+    assert_true(fabs(p.precision - 0.75) < 1e-12 && fabs(p.f1 - 0.75) < 1e-12);
+    assert_true(fabs(scene_tally_share(&t, SCENE_ASK_EXISTENCE) - 0.75) < 1e-12);
+    assert_true(isnan(scene_tally_share(&t, SCENE_ASK_COUNT)));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(llava_file_is_read), cmocka_unit_test(written_samples_read_back),
+        cmocka_unit_test(malformed_files_are_refused), cmocka_unit_test(allocation_failures_leave_nothing),
+        cmocka_unit_test(answers_are_scored_by_kind), cmocka_unit_test(tally_gives_popes_figures),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
