@@ -14,6 +14,8 @@
 #include "base/file.h"
 #include "data/dataset.h"
 #include "data/scenes_score.h"
+#include "data/scenes_write.h"
+#include "media/image.h"
 
 static char folder[] = "/tmp/nun-dataset-XXXXXX";
 
@@ -217,12 +219,64 @@ static void tally_gives_popes_figures(void **state)
     assert_true(isnan(scene_tally_share(&t, SCENE_ASK_COUNT)));
 }
 
+static void read_whole(const char *dir, const char *name, struct buf *out)
+{
+    char path[160];
+    assert_int_equal(path_join(path, sizeof path, dir, name), 0);
+    assert_int_equal(file_read(path, out), 0);
+}
+
+/* The folder holds what the world says, in all three formats, and once more gives the same bytes. */
+static void scenes_are_written_and_read_back(void **state)
+{
+    (void)state;
+    enum { PICTURES = 30 };
+    char dir[2][80];
+    struct scenes_write_options o = {scene_config_default, 5, 100, PICTURES, 6, NULL, NULL, 0, NULL, NULL};
+    o.config.split = SCENE_TEST;
+    for (int i = 0; i < 2; i++) {
+        snprintf(dir[i], sizeof dir[i], "%s/scenes%d", folder, i);
+        o.dir = dir[i];
+        assert_int_equal(scenes_write(&o), 0);
+    }
+    assert_int_equal(scenes_write(&o), NUN_EARG);
+    assert_non_null(strstr(nun_error(), "found a dataset"));
+    struct dataset *d;
+    assert_int_equal(dataset_open(dir[0], NULL, &d), 0);
+    assert_int_equal(dataset_count(d), PICTURES);
+    struct buf a, b;
+    buf_init(&a, MEM_TEST, 1 << 20);
+    buf_init(&b, MEM_TEST, 1 << 20);
+    for (int i = 0; i < PICTURES; i++) {
+        const struct data_sample *s = dataset_at(d, (size_t)i);
+        struct image img;
+        char path[160];
+        assert_int_equal(dataset_image_path(d, s, 0, path, sizeof path), 0);
+        assert_int_equal(image_load(path, NULL, &img), 0);
+        assert_true(img.width == 112 && img.height == 112);
+        image_free(&img);
+        assert_true(s->turns >= 1 && s->turns <= 6 && scene_kind_of(span_str(s->turn[0].kind)) >= 0);
+        read_whole(dir[0], s->image[0], &a);
+        read_whole(dir[1], s->image[0], &b);
+        assert_true(span_eq(buf_view(&a), buf_view(&b)));
+        buf_reset(&a);
+        buf_reset(&b);
+    }
+    read_whole(dir[0], "data.json", &a);
+    read_whole(dir[1], "data.json", &b);
+    assert_true(span_eq(buf_view(&a), buf_view(&b)));
+    buf_free(&a);
+    buf_free(&b);
+    dataset_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llava_file_is_read), cmocka_unit_test(written_samples_read_back),
         cmocka_unit_test(malformed_files_are_refused), cmocka_unit_test(allocation_failures_leave_nothing),
         cmocka_unit_test(answers_are_scored_by_kind), cmocka_unit_test(tally_gives_popes_figures),
+        cmocka_unit_test(scenes_are_written_and_read_back),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
