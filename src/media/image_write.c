@@ -195,7 +195,7 @@ static int put_webp(const struct image *img, const WebPConfig *config, struct bu
     if (ok || buf_error(out))
         return 0; /* the buffer's own error is reported by the caller */
     bool memory = fault == VP8_ENC_OK || fault == VP8_ENC_ERROR_OUT_OF_MEMORY;
-    return err_set(memory ? NUN_ENOMEM : NUN_EARG, "webp: expected a picture of at most %d a side, found %dx%d (fault %d)",
+    return err_set(memory ? NUN_ENOMEM : NUN_EARG, "webp: expected sides of at most %d, found %dx%d (fault %d)",
                    WEBP_MAX_DIMENSION, img->width, img->height, fault);
 }
 

@@ -20,7 +20,9 @@ struct preprocess_kind {
     struct preprocess_facts defaults;
 };
 
-static const char *const name_ends[] = {"ImageProcessor", "ImageProcessorFast", "ImageProcessorPil", "FeatureExtractor"};
+static const char *const name_ends[] = {
+    "ImageProcessor", "ImageProcessorFast", "ImageProcessorPil", "FeatureExtractor",
+};
 
 #define USUAL .do_resize = true, .do_rescale = true, .rescale_factor = 1 / 255.0, .do_normalize = true
 #define RGB .do_convert_rgb = true
