@@ -7,6 +7,7 @@
 #include <strings.h>
 #include "base/ck.h"
 #include "base/err.h"
+#include "tensor/quant.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -155,6 +156,8 @@ PLAIN(BOOL, uint8_t, v != 0, x != 0.0f)
 const struct dtype_info dtype_table[DT_COUNT] = {
 #define DTYPE(name, gguf, block_values, block_bytes, st, doc) \
     {#name, st, gguf, block_values, block_bytes, doc, decode_##name, encode_##name},
+#define DTYPE_BLOCK(name, gguf, block_values, block_bytes, st, doc) \
+    {#name, st, gguf, block_values, block_bytes, doc, quant_decode_##name, NULL},
 #include "tensor/dtype.def"
 #undef DTYPE
 };

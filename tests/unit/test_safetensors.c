@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "base/err.h"
 #include "base/file.h"
@@ -268,6 +269,29 @@ static void header_limit(void **state)
     limits_table[LIMIT_safetensors_header].value = old;
 }
 
+/* A 3 GB file opens without its data being read: hardly a page is touched. */
+static void opening_is_lazy(void **state)
+{
+    static const char header[] = "{\"x\":{\"dtype\":\"U8\",\"shape\":[3000000000],\"data_offsets\":[0,3000000000]}}  ";
+    uint64_t n = sizeof header - 1;
+    struct rusage before, after;
+    struct safetensors *st = NULL;
+    FILE *f = fopen(in_dir("large.safetensors"), "wb");
+    fwrite(&n, 1, sizeof n, f);
+    fwrite(header, 1, n, f);
+    fflush(f);
+    if (ftruncate(fileno(f), (off_t)(8 + n + 3000000000u)) != 0)
+        skip();
+    fclose(f);
+    getrusage(RUSAGE_SELF, &before);
+    assert_int_equal(st_open(in_dir("large.safetensors"), &st), 0);
+    getrusage(RUSAGE_SELF, &after);
+    assert_int_equal(st_total_bytes(st), 3000000000u);
+    assert_true(after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt < 1000);
+    st_close(st);
+    unlink(in_dir("large.safetensors"));
+}
+
 /* Every truncation and every failing allocation ends in an error, and nothing leaks. */
 static void torn_files_and_failing_allocations(void **state)
 {
@@ -307,6 +331,7 @@ int main(void)
         cmocka_unit_test(shards),
         cmocka_unit_test(refused_headers),
         cmocka_unit_test(header_limit),
+        cmocka_unit_test(opening_is_lazy),
         cmocka_unit_test(torn_files_and_failing_allocations),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
