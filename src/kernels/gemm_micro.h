@@ -56,4 +56,7 @@ struct gemm_micro {
 /* gemm_run with a variant of the caller's choice: for tests and bench. */
 void gemm_run_with(const struct gemm_micro *micro, const struct gemm *g, const struct par *par);
 
+/* The meaning of bf16 products on tiles (docs/numerics.md), in scalar code: what tests compare with. */
+extern const struct gemm_micro gemm_ref_bf16_tiles;
+
 #endif

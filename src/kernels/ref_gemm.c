@@ -49,6 +49,21 @@ static float chain_bf16(const float *a, const void *b, int column, int k, float 
     return c;
 }
 
+/* Tiles: 32 elements at a time, even and odd ones in two chains from zero, their sum added to c. */
+static float chain_tiles(const float *a, const void *b, int column, int k, float c)
+{
+    const uint16_t *pair = (const uint16_t *)b + column * 2;
+    for (int i = 0; i < k; i += 32) {
+        float even = 0, odd = 0;
+        for (int j = i; j < i + 32 && j < k; j += 2, pair += GEMM_PANEL * 2) {
+            even = bf16_fma(a[j], bf16_widen(pair[0]), even);
+            odd = bf16_fma(a[j + 1], bf16_widen(pair[1]), odd);
+        }
+        c = bf16_flush(bf16_flush(c) + bf16_flush(even + odd));
+    }
+    return c;
+}
+
 static void tile(const struct gemm_tile *t, chain_fn *chain)
 {
     for (int r = 0; r < t->m; r++)
@@ -72,6 +87,11 @@ static void tile_f32(const struct gemm_tile *t)
 static void tile_bf16(const struct gemm_tile *t)
 {
     tile(t, chain_bf16);
+}
+
+static void tile_tiles(const struct gemm_tile *t)
+{
+    tile(t, chain_tiles);
 }
 
 static int one_panel(int m, bool k_major, int left)
@@ -118,6 +138,10 @@ static const struct gemm_micro micro_f32 = {
 static const struct gemm_micro micro_bf16 = {
     .name = "gemm_bf16_scalar", .rows = ROWS, .kc = KC, .pack_a = pack_bf16, .tile_panels = one_panel,
     .tile = tile_bf16, .pack_b = pack_b_bf16};
+
+const struct gemm_micro gemm_ref_bf16_tiles = {
+    .name = "gemm_bf16_tiles_scalar", .rows = ROWS, .kc = KC, .pack_a = pack_bf16, .tile_panels = one_panel,
+    .tile = tile_tiles, .pack_b = pack_b_bf16};
 
 void gemm_init_scalar(struct kernels *k)
 {

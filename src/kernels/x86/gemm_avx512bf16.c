@@ -1,9 +1,10 @@
 /* Matrix products in bf16 with vdpbf16ps, two products a lane and step. */
 /* SPDX-License-Identifier: MIT */
-#include "kernels/x86/gemm_avx512.h"
 #include "kernels/kernels.h"
+#include "kernels/x86/gemm_amx.h"
+#include "kernels/x86/gemm_avx512.h"
 
-enum { KC = 512, ROW_BYTES = KC * 2 + 64 };
+enum { KC = AMX_KC, ROW_BYTES = AMX_STRIP_STRIDE }; /* tiles read the same row-major strips */
 
 /* lo and hi rounded and interleaved: lane i is the pair (lo[i], hi[i]). */
 static inline __m512i round_pairs(__m512 lo, __m512 hi)
@@ -129,6 +130,34 @@ static void pack_b(const struct gemm_pack *p)
         pack_transposed(p);
     else
         pack_plain(p);
+}
+
+void gemm_amx_pack_b(const struct gemm_pack *p)
+{
+    pack_b(p);
+}
+
+/* Tiles want rows also of a transposed A: 16 columns by 16 pairs at a time. */
+void gemm_amx_pack_a(const float *A, ptrdiff_t lda, bool transposed, int m, int k, void *strip)
+{
+    if (!transposed) {
+        pack_rows(A, lda, m, k, strip);
+        return;
+    }
+    for (int r = 0; r < m; r += 16)
+        for (int i = 0; i < k; i += 32) {
+            __m512i w[16];
+            __mmask16 rows = mask16(m - r);
+            for (int s = 0; s < 16; s++) {
+                int at = i + s * 2;
+                const float *from = A + at * lda + r;
+                w[s] = round_pairs(_mm512_maskz_loadu_ps(at < k ? rows : 0, from),
+                                   _mm512_maskz_loadu_ps(at + 1 < k ? rows : 0, from + lda));
+            }
+            transpose16(w);
+            for (int c = 0; c < 16; c++)
+                _mm512_store_si512((char *)strip + (r + c) * ROW_BYTES + i * 2, w[c]);
+        }
 }
 
 static const struct gemm_micro micro_bf16 = {

@@ -9,7 +9,7 @@
  * through copies padded with zeros, so nothing beyond [m,n] is touched. */
 static inline void gemm_whole_panels(const struct gemm_tile *t, void (*kernel)(const struct gemm_tile *))
 {
-    enum { MAX = 32 * GEMM_PANEL }; /* most panels times rows of any tile here */
+    enum { MAX = 64 * GEMM_PANEL }; /* most panels times rows of any tile here */
     if (t->n == t->panels * GEMM_PANEL) {
         kernel(t);
         return;
