@@ -4,6 +4,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
+#include "kernels/attention.h"
 #include "kernels/cpu.h"
 #include "kernels/gemm.h"
 

@@ -1,0 +1,256 @@
+/* Attention as operations: over tensors, its gradient, and over the pages of sequences. Shapes and the
+ * threads' shares are here; the arithmetic is kernels/attention.h's. Called through op_table. */
+/* SPDX-License-Identifier: MIT */
+#include "kernels/attention.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "graph/kv.h"
+#include "graph/op.h"
+
+_Static_assert((int)KV_PAGE == (int)ATTN_PAGE && (int)G_MAX_SPANS == (int)ATTN_SPANS, "one page size, one count of spans");
+
+/* B sequences, Tq queries and Tk keys each, H heads over Hkv, width D. */
+struct sizes { int64_t B, Tq, Tk; int H, Hkv, D, S; };
+
+static struct sizes sizes_of(const struct g_tensor *t)
+{
+    const int64_t *q = t->in[0]->shape.d, *k = t->in[1]->shape.d, *s = t->in[3]->shape.d;
+    return (struct sizes){q[0], q[1], k[1], (int)q[2], (int)k[2], (int)q[3], (int)s[2] / 2};
+}
+
+static int misfit(const char *op, const struct g_tensor *a, const struct g_tensor *b)
+{
+    char x[SHAPE_TEXT], y[SHAPE_TEXT];
+    return err_set(NUN_EARG, "%s: %s %s does not fit %s %s", op, shape_format(&a->shape, x), dtype_name(a->dt),
+                   shape_format(&b->shape, y), dtype_name(b->dt));
+}
+
+static int check_inputs(const char *op, const struct g_tensor *t)
+{
+    const struct g_tensor *q = t->in[0], *k = t->in[1], *v = t->in[2], *spans = t->in[3];
+    if (q->shape.n != 4 || k->shape.n != 4 || spans->shape.n != 3 || q->dt != DT_F32 || k->dt != DT_F32)
+        return misfit(op, q, k);
+    if (!shape_eq(&k->shape, &v->shape) || v->dt != DT_F32)
+        return misfit(op, k, v);
+    struct sizes s = sizes_of(t);
+    if (k->shape.d[0] != s.B || k->shape.d[3] != s.D || s.Hkv < 1 || s.H % s.Hkv || s.D < 1)
+        return misfit(op, q, k);
+    if (spans->dt != DT_I32 || spans->shape.d[0] != s.B || spans->shape.d[1] != s.Tq || s.S < 1 || s.S > ATTN_SPANS ||
+        spans->shape.d[2] % 2)
+        return misfit(op, q, spans);
+    return 0;
+}
+
+int shape_attention(struct g_tensor *t)
+{
+    TRY(check_inputs("attention", t));
+    t->dt = DT_F32;
+    t->shape = t->in[0]->shape;
+    return 0;
+}
+
+/* Spans are data: every query is counted with every key, an upper bound. */
+static void cost_pairs(const struct g_tensor *t, double products, struct g_cost *out)
+{
+    struct sizes s = sizes_of(t);
+    out->flops = 2 * products * (double)s.B * (double)s.Tq * (double)s.Tk * s.H * s.D;
+    out->bytes = 4.0 * (double)(2 * g_count(t->in[0]) + g_count(t->in[1]) + g_count(t->in[2]));
+}
+
+void cost_attention(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    cost_pairs(t, 2, out);
+    out->scratch = attn_scratch_bytes((int)g_last(t)) * (size_t)g->threads;
+}
+
+/* Sequence b, kv head h of a node's tensors. */
+static struct attn job_of(const struct g_tensor *t, int64_t b, int h)
+{
+    struct sizes s = sizes_of(t);
+    int group = s.H / s.Hkv;
+    ptrdiff_t stride = (ptrdiff_t)s.Hkv * s.D, at = b * s.Tk * stride + (ptrdiff_t)h * s.D;
+    return (struct attn){
+        .queries = (int)s.Tq, .heads = group, .D = s.D, .q_stride = (ptrdiff_t)s.H * s.D,
+        .q = g_f32(t->in[0]) + (b * s.Tq * s.H + (int64_t)h * group) * s.D,
+        .spans = g_i32(t->in[3]) + b * s.Tq * 2 * s.S, .span_stride = 2 * s.S, .n_spans = s.S, .keys = (int32_t)s.Tk,
+        .k = {.data = g_f32(t->in[1]) + at, .stride = stride}, .v = {.data = g_f32(t->in[2]) + at, .stride = stride},
+        .scale = t->attr.attention.scale, .softcap = t->attr.attention.softcap};
+}
+
+enum { PART = 32 }; /* rows of a share when the heads alone do not make enough */
+
+/* The c-th part of a job, a whole number of queries; false when there is no such part. */
+static bool job_part(struct attn *a, int c, int parts)
+{
+    int from = (int)((int64_t)a->queries * c / parts), to = (int)((int64_t)a->queries * (c + 1) / parts);
+    a->q += from * a->q_stride;
+    a->out += from * a->q_stride;
+    a->spans += from * a->span_stride;
+    a->queries = to - from;
+    return from < to;
+}
+
+/* In how many parts to cut each of n jobs. Parts go round the threads, so that causal ones balance. */
+static int parts_of(int64_t n, int64_t rows, int nth)
+{
+    return n >= 8 * nth || nth == 1 ? 1 : (int)((rows + PART - 1) / PART);
+}
+
+void run_attention(const struct g_tensor *t, const struct g_env *env)
+{
+    struct sizes s = sizes_of(t);
+    char *scratch = (char *)env->scratch + attn_scratch_bytes(s.D) * (size_t)env->par.ith;
+    int64_t n = s.B * s.Hkv;
+    int group = s.H / s.Hkv, parts = parts_of(n, s.Tq * group, env->par.nth);
+    for (int64_t i = env->par.ith; i < n * parts; i += env->par.nth) {
+        int64_t b = i / parts / s.Hkv;
+        int h = (int)(i / parts % s.Hkv);
+        struct attn a = job_of(t, b, h);
+        a.out = g_f32(t) + (a.q - g_f32(t->in[0]));
+        if (job_part(&a, (int)(i % parts), parts))
+            env->kernels->attention(&a, scratch);
+    }
+}
+
+void grad_attention(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
+{
+    struct g_tensor *q = t->in[0], *k = t->in[1], *v = t->in[2];
+    struct g_tensor *in[] = {q, k, v, t->in[3], dt};
+    struct g_tensor *all = g_op(g, OP_attention_grad, &t->attr, 5, in);
+    if (!all)
+        return;
+    size_t nq = (size_t)g_count(q), nk = (size_t)g_count(k);
+    if (g_wants(q))
+        g_grad_add(g, q, g_view(g, all, 0, q->shape));
+    if (g_wants(k))
+        g_grad_add(g, k, g_view(g, all, nq, k->shape));
+    if (g_wants(v))
+        g_grad_add(g, v, g_view(g, all, nq + nk, v->shape));
+}
+
+int shape_attention_grad(struct g_tensor *t)
+{
+    TRY(check_inputs("attention_grad", t));
+    if (g_count(t->in[4]) != g_count(t->in[0]) || t->in[4]->dt != DT_F32)
+        return misfit("attention_grad", t->in[0], t->in[4]);
+    t->dt = DT_F32;
+    t->shape = SHAPE1(g_count(t->in[0]) + g_count(t->in[1]) + g_count(t->in[2]));
+    return 0;
+}
+
+void cost_attention_grad(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    cost_pairs(t, 5, out);
+    out->bytes *= 2;
+    out->scratch = attn_grad_scratch_bytes((int)g_last(t->in[0])) * (size_t)g->threads;
+}
+
+void run_attention_grad(const struct g_tensor *t, const struct g_env *env)
+{
+    struct sizes s = sizes_of(t);
+    char *scratch = (char *)env->scratch + attn_grad_scratch_bytes(s.D) * (size_t)env->par.ith;
+    float *dk = g_f32(t) + g_count(t->in[0]), *dv = dk + g_count(t->in[1]);
+    for (int64_t i = env->par.ith; i < s.B * s.Hkv; i += env->par.nth) {
+        struct attn_grad g = {.a = job_of(t, i / s.Hkv, (int)(i % s.Hkv))};
+        ptrdiff_t at_q = g.a.q - g_f32(t->in[0]), at_k = g.a.k.data - g_f32(t->in[1]);
+        g.dout = g_f32(t->in[4]) + at_q;
+        g.dq = g_f32(t) + at_q;
+        g.dk = dk + at_k;
+        g.dv = dv + at_k;
+        env->kernels->attention_grad(&g, scratch);
+    }
+}
+
+/* ---- cached ---- */
+
+int shape_attention_cached(struct g_tensor *t)
+{
+    const struct g_tensor *q = t->in[0], *k = t->in[1], *v = t->in[2];
+    if (q->shape.n != 3 || k->shape.n != 3 || q->dt != DT_F32 || k->dt != DT_F32)
+        return misfit("attention_cached", q, k);
+    if (!shape_eq(&k->shape, &v->shape) || v->dt != DT_F32)
+        return misfit("attention_cached", k, v);
+    if (k->shape.d[0] != q->shape.d[0] || k->shape.d[2] != q->shape.d[2] || k->shape.d[1] < 1 ||
+        q->shape.d[1] % k->shape.d[1] || q->shape.d[2] < 1)
+        return misfit("attention_cached", q, k);
+    t->dt = DT_F32;
+    t->shape = q->shape;
+    return 0;
+}
+
+/* The length of the sequences is not known to the graph: counted as one page. */
+void cost_attention_cached(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    const struct g_tensor *q = t->in[0], *k = t->in[1];
+    out->flops = 4.0 * (double)g_count(q) * KV_PAGE;
+    out->bytes = 4.0 * (double)(2 * g_count(q) + 4 * g_count(k));
+    out->scratch = attn_scratch_bytes((int)g_last(q)) * (size_t)g->threads;
+}
+
+static void append_rows(const struct g_tensor *t, const struct kv_step *step, const struct par *par)
+{
+    const struct g_tensor *k = t->in[1], *v = t->in[2];
+    size_t Hkv = (size_t)k->shape.d[1], D = (size_t)k->shape.d[2], lo, hi;
+    par_share(par, (size_t)step->n_rows, 1, &lo, &hi);
+    for (size_t i = lo; i < hi; i++) {
+        const struct kv_row *r = &step->rows[i];
+        if (r->position < 0)
+            continue;
+        float *page = r->pages[(ptrdiff_t)t->attr.cached.layer * r->page_stride + r->position / KV_PAGE];
+        for (size_t h = 0; h < Hkv; h++) {
+            float *to = page + (h * KV_PAGE + (size_t)(r->position % KV_PAGE)) * D;
+            memcpy(to, g_f32(k) + (i * Hkv + h) * D, D * sizeof(float));
+            memcpy(to + Hkv * KV_PAGE * D, g_f32(v) + (i * Hkv + h) * D, D * sizeof(float));
+        }
+    }
+}
+
+/* Rows [i, result) belong to one sequence, or are all padding. At most `most` of them. */
+static int run_end(const struct kv_step *step, int i, int most)
+{
+    const struct kv_row *first = &step->rows[i];
+    int end = i + 1;
+    while (end < step->n_rows && end - i < most && (step->rows[end].position < 0) == (first->position < 0) &&
+           (first->position < 0 || step->rows[end].pages == first->pages))
+        end++;
+    return end;
+}
+
+static void attend(const struct g_tensor *t, const struct g_env *env, const struct kv_step *step, int i, int end, int h)
+{
+    const struct g_tensor *q = t->in[0], *k = t->in[1];
+    const struct kv_row *r = &step->rows[i];
+    int H = (int)q->shape.d[1], Hkv = (int)k->shape.d[1], D = (int)q->shape.d[2], group = H / Hkv;
+    ptrdiff_t at = ((ptrdiff_t)i * H + (ptrdiff_t)h * group) * D, head = (ptrdiff_t)h * KV_PAGE * D;
+    if (r->position < 0) {
+        for (int row = i; row < end; row++, at += (ptrdiff_t)H * D)
+            memset(g_f32(t) + at, 0, (size_t)group * D * sizeof(float));
+        return;
+    }
+    float *const *pages = r->pages + (ptrdiff_t)t->attr.cached.layer * r->page_stride;
+    struct attn a = {
+        .queries = end - i, .heads = group, .D = D, .q = g_f32(q) + at, .out = g_f32(t) + at, .q_stride = (ptrdiff_t)H * D,
+        .spans = r->span, .span_stride = sizeof(struct kv_row) / sizeof(int32_t), .n_spans = 2,
+        .keys = r->page_stride * KV_PAGE,
+        .k = {.pages = pages, .offset = head, .stride = D},
+        .v = {.pages = pages, .offset = head + (ptrdiff_t)Hkv * KV_PAGE * D, .stride = D},
+        .scale = t->attr.cached.scale, .softcap = t->attr.cached.softcap};
+    env->kernels->attention(&a, (char *)env->scratch + attn_scratch_bytes(D) * (size_t)env->par.ith);
+}
+
+void run_attention_cached(const struct g_tensor *t, const struct g_env *env)
+{
+    const struct kv_step *step = t->in[3]->data;
+    int Hkv = (int)t->in[1]->shape.d[1], group = (int)t->in[0]->shape.d[1] / Hkv;
+    int most = PART / group > 0 ? PART / group : 1, item = 0;
+    append_rows(t, step, &env->par);
+    par_barrier(&env->par);
+    for (int i = 0, end; i < step->n_rows; i = end) {
+        end = run_end(step, i, most);
+        for (int h = 0; h < Hkv; h++)
+            if (item++ % env->par.nth == env->par.ith)
+                attend(t, env, step, i, end, h);
+    }
+}

@@ -1,0 +1,64 @@
+/* Attention of query rows over keys and values, the contract.
+ *
+ * A row (one query of one head) attends to the keys in its spans, ascending. Its bits depend on its own
+ * query, those keys and their values, and nothing else: not on other rows, tiling, threads, or where
+ * the keys lie. Every instruction set gives the same bits:
+ *   q'  = q * scale
+ *   s_j = one fmaf chain over d, ascending, from 0, of q'[d] * k_j[d]; softcap: s = cap tanh(s * (1/cap))
+ *   m   = max s_j,   p_j = exp(s_j - m)  (vecmath.h),   z = one chain of additions over the keys
+ *   o[d] = (one fmaf chain over the keys, from 0, of p_j * v_j[d]) * (1/z);   no key: zeros
+ * and backward, given do, for finite numbers:
+ *   P_j = p_j * (1/z),  dP_j = chain over d of do[d] * v_j[d],  delta = fmaf chain over the keys of P_j dP_j
+ *   dS_j = P_j * (dP_j - delta); softcap: times fmaf(-t, t, 1), t = s_j * (1/cap)
+ *   dq[d] = (fmaf chain over the keys of dS_j k_j[d]) * scale
+ *   dk_j[d] = fmaf chain over the rows, query by query and head by head, of dS_j q'[d]
+ *   dv_j[d] = the same of P_j do[d]; dk and dv end with + 0.0f, so that zeros are positive
+ *
+ * Callers: the attention operations of graph/. */
+/* SPDX-License-Identifier: MIT */
+#ifndef KERNELS_ATTENTION_H
+#define KERNELS_ATTENTION_H
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ATTN_SPANS = 4, ATTN_PAGE = 64 };
+
+/* Keys, or values, of one sequence and one kv head: rows of D floats. */
+struct attn_kv {
+    const float *data;       /* position 0, with `stride` floats from row to row; or */
+    float *const *pages;     /* pages of ATTN_PAGE positions, rows at pages[i] + offset */
+    ptrdiff_t offset, stride;
+};
+
+static inline const float *attn_kv_row(const struct attn_kv *x, int32_t pos)
+{
+    const float *base = x->pages ? x->pages[pos / ATTN_PAGE] + x->offset : x->data + pos / ATTN_PAGE * ATTN_PAGE * x->stride;
+    return base + pos % ATTN_PAGE * x->stride;
+}
+
+/* Some queries of one sequence, with all heads that share one kv head. */
+struct attn {
+    int queries, heads, D;
+    const float *q;          /* [queries][heads][D], strides q_stride and D */
+    float *out;              /* the same layout */
+    ptrdiff_t q_stride;
+    const int32_t *spans;    /* [queries][n_spans][2]: half-open, ascending, disjoint; start >= end: empty */
+    ptrdiff_t span_stride;   /* int32s from query to query */
+    int n_spans;
+    int32_t keys;            /* spans are cut to [0, keys) */
+    struct attn_kv k, v;
+    float scale, softcap;    /* softcap 0: none */
+};
+
+struct attn_grad {
+    struct attn a;           /* k and v contiguous; out is not used */
+    const float *dout;       /* as q */
+    float *dq;               /* as q */
+    float *dk, *dv;          /* as k.data and v.data; written */
+};
+
+/* Scratch of one thread, 64-byte aligned, whatever the number of keys. */
+size_t attn_scratch_bytes(int D);
+size_t attn_grad_scratch_bytes(int D);
+
+#endif
