@@ -270,13 +270,44 @@ static void scenes_are_written_and_read_back(void **state)
     dataset_close(d);
 }
 
+/* The set that another program drew from docs/scenes.md: every picture decodes, every kind is there. */
+static void foreign_set_is_whole(void **state)
+{
+    (void)state;
+    struct dataset *d;
+    int asked[SCENE_KIND_COUNT] = {0};
+    assert_int_equal(dataset_open("tests/data/scenes-foreign", NULL, &d), 0);
+    assert_int_equal(dataset_count(d), 64);
+    for (size_t i = 0; i < dataset_count(d); i++) {
+        const struct data_sample *s = dataset_at(d, i);
+        struct image img;
+        char path[160];
+        assert_int_equal(dataset_image_path(d, s, 0, path, sizeof path), 0);
+        assert_int_equal(image_load(path, NULL, &img), 0);
+        assert_true(img.width == 112 && img.height == 112 && img.channels == 3);
+        image_free(&img);
+        for (int k = 0; k < s->turns; k++) {
+            int kind = scene_kind_of(span_str(s->turn[k].kind));
+            struct span answer = span_str(s->turn[k].answer);
+            assert_true(kind >= 0);
+            asked[kind]++;
+            assert_true(scene_answer_right((enum scene_kind)kind, answer, answer));
+            if (s->turn[k].negative)
+                assert_true(scene_negative_of(span_str(s->turn[k].negative)) > 0 && span_is(answer, "no"));
+        }
+    }
+    for (int k = 0; k < SCENE_KIND_COUNT; k++)
+        assert_true(asked[k] >= 4);
+    dataset_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llava_file_is_read), cmocka_unit_test(written_samples_read_back),
         cmocka_unit_test(malformed_files_are_refused), cmocka_unit_test(allocation_failures_leave_nothing),
         cmocka_unit_test(answers_are_scored_by_kind), cmocka_unit_test(tally_gives_popes_figures),
-        cmocka_unit_test(scenes_are_written_and_read_back),
+        cmocka_unit_test(scenes_are_written_and_read_back), cmocka_unit_test(foreign_set_is_whole),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
