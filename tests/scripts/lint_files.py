@@ -26,7 +26,7 @@ def check_unique(found):
 
 def check_spdx(found):
     for path in ctext.files(["src", "include", "tests", "bench", "scripts", "docs"], CODE):
-        head = "\n".join(ctext.read(path).split("\n")[:16])
+        head = "\n".join(ctext.read(path).split("\n")[:40])
         if SPDX not in head and not path.endswith(".def"):
             found.error(path, "no line with %s near the top" % SPDX)
 
