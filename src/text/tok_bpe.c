@@ -24,53 +24,62 @@ struct bpe {
 
 /* ---- reading ---- */
 
-/* "a b" or ["a", "b"]. A piece never holds a blank in the first form. */
-static int merge_parts(const json_t *m, struct span part[2])
+static bool in_model(const struct tokenizer *t, struct span piece, int32_t *id)
 {
-    struct span s = tok_json_str(m);
-    if (json_is_array(m) && json_array_size(m) == 2) {
-        part[0] = tok_json_str(json_array_get(m, 0));
-        part[1] = tok_json_str(json_array_get(m, 1));
-        return part[0].ptr && part[1].ptr ? 0 : -1;
-    }
-    const char *blank = s.ptr ? memchr(s.ptr, ' ', s.len) : NULL;
-    if (!blank)
-        return -1;
-    part[0] = span_of(s.ptr, (size_t)(blank - s.ptr));
-    part[1] = span_from(s, part[0].len + 1);
-    return memchr(part[1].ptr, ' ', part[1].len) ? -1 : 0;
+    int64_t at;
+    if (!map_get(&t->by_text, piece, &at) || !t->vocab[at].in_model)
+        return false;
+    *id = (int32_t)at;
+    return true;
 }
 
-static int vocab_id(const struct tokenizer *t, struct span piece, size_t rank, int32_t *out)
+/* What two pieces become: the prefix of inner pieces is written once. */
+static struct span join(const struct bpe *b, struct span l, struct span r, struct buf *room)
 {
-    int64_t id;
-    if (!map_get(&t->by_text, piece, &id) || !t->vocab[id].in_model)
-        return err_set(NUN_EFORMAT, "model.merges[%zu]: \"%.*s\" is not in the vocabulary", rank, (int)piece.len, piece.ptr);
-    *out = (int32_t)id;
-    return 0;
+    buf_reset(room);
+    buf_span(room, l);
+    buf_span(room, span_from(r, span_starts(r, b->prefix) ? b->prefix.len : 0));
+    return buf_view(room);
 }
 
-static int add_merge(const struct tokenizer *t, struct bpe *b, const json_t *m, size_t rank, struct buf *joined)
+struct merge { int32_t left, right, id; };
+
+static bool resolve(const struct tokenizer *t, struct span l, struct span r, struct buf *room, struct merge *out)
 {
-    struct span part[2];
-    int32_t id;
-    if (merge_parts(m, part) < 0)
-        return err_set(NUN_EFORMAT, "model.merges[%zu]: expected \"left right\" or [left, right]", rank);
-    TRY(vocab_id(t, part[0], rank, &b->order[rank][0]));
-    TRY(vocab_id(t, part[1], rank, &b->order[rank][1]));
-    buf_reset(joined);
-    buf_span(joined, part[0]);
-    buf_span(joined, span_from(part[1], span_starts(part[1], b->prefix) ? b->prefix.len : 0));
-    TRY(buf_error(joined));
-    TRY(vocab_id(t, buf_view(joined), rank, &id));
-    if (t->vocab[id].special)
-        return 0; /* plain text never becomes a control token */
+    return in_model(t, l, &out->left) && in_model(t, r, &out->right) && in_model(t, join(t->model_data, l, r, room), &out->id);
+}
+
+/* "left right", or ["left", "right"]. Some vocabularies have pieces with blanks in them: then the blank counts at which
+ * both sides and the whole are pieces. */
+static int read_merge(const struct tokenizer *t, const json_t *m, size_t rank, struct buf *room, struct merge *out)
+{
+    struct span s = tok_json_str(m), l = tok_json_str(json_array_get(m, 0)), r = tok_json_str(json_array_get(m, 1));
+    int found = 0;
+    if (json_is_array(m) && json_array_size(m) == 2 && l.ptr && r.ptr)
+        found = resolve(t, l, r, room, out);
+    for (size_t i = 0; i < s.len && !found; i++)
+        found = s.ptr[i] == ' ' && resolve(t, span_of(s.ptr, i), span_from(s, i + 1), room, out);
+    TRY(buf_error(room));
+    if (found)
+        return 0;
+    return err_set(NUN_EFORMAT, "model.merges[%zu]: expected two pieces of the vocabulary that make a third, found \"%.*s%.*s\"",
+                   rank, (int)(s.ptr ? s.len : l.len), s.ptr ? s.ptr : l.ptr, (int)r.len, r.ptr);
+}
+
+static int add_merge(const struct tokenizer *t, struct bpe *b, const json_t *m, size_t rank, struct buf *room)
+{
+    struct merge is;
     bool made;
-    struct tok_pair *p = tok_pairs_put(&b->pairs, (uint32_t)b->order[rank][0], (uint32_t)b->order[rank][1], &made);
+    TRY(read_merge(t, m, rank, room, &is));
+    b->order[rank][0] = is.left;
+    b->order[rank][1] = is.right;
+    if (t->vocab[is.id].special)
+        return 0; /* plain text never becomes a control token */
+    struct tok_pair *p = tok_pairs_put(&b->pairs, (uint32_t)is.left, (uint32_t)is.right, &made);
     if (!p)
         return NUN_ENOMEM;
     p->x = (uint32_t)rank; /* a repeated pair keeps its last rank, as in the reference implementation */
-    p->y = (uint32_t)id;
+    p->y = (uint32_t)is.id;
     return 0;
 }
 
@@ -85,12 +94,12 @@ static int parse_merges(const struct tokenizer *t, struct bpe *b, const json_t *
     if (!b->order)
         return NUN_ENOMEM;
     b->n_order = n;
-    struct buf joined;
-    buf_init(&joined, MEM_TEXT, 4 * LIMIT_OF(token_bytes));
+    struct buf room;
+    buf_init(&room, MEM_TEXT, 4 * LIMIT_OF(token_bytes));
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = add_merge(t, b, json_array_get(merges, i), i, &joined);
-    buf_free(&joined);
+        rc = add_merge(t, b, json_array_get(merges, i), i, &room);
+    buf_free(&room);
     return rc;
 }
 
@@ -99,11 +108,7 @@ static void fill_direct(const struct tokenizer *t, struct bpe *b)
     char text[8];
     for (uint32_t c = 0; c < CHARS; c++)
         b->direct[c] = tok_model_id(t, span_of(text, utf8_encode(c, text)));
-    for (int i = 0; i < 256; i++) {
-        snprintf(text, sizeof text, "<0x%02X>", i);
-        int64_t id;
-        b->byte[i] = map_get(&t->by_text, span_str(text), &id) && t->vocab[id].in_model ? (int32_t)id : -1;
-    }
+    tok_byte_ids(t, b->byte);
 }
 
 static int parse_switches(struct tokenizer *t, struct bpe *b, const json_t *o)

@@ -25,3 +25,13 @@ int tok_char_byte(uint32_t cp)
     uint32_t k = cp - 0x100;
     return k <= 0x20 ? (int)k : k < 0x43 ? (int)(k - 0x21 + 0x7f) : 0xad;
 }
+
+void tok_byte_ids(const struct tokenizer *t, int32_t ids[256])
+{
+    for (int i = 0; i < 256; i++) {
+        char text[8];
+        snprintf(text, sizeof text, "<0x%02X>", i);
+        int32_t id = tokenizer_id_of(t, span_str(text));
+        ids[i] = id >= 0 && t->vocab[id].in_model ? id : -1;
+    }
+}

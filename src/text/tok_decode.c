@@ -1,40 +1,7 @@
-/* Decoders: ids to pieces to text, one row a type, and the stream that never gives half a character. */
+/* Ids to text, all at once or as a stream that never gives half a character. The decoders themselves are rows of
+ * tok_decoder.c. */
 /* SPDX-License-Identifier: MIT */
 #include "text/tok_int.h"
-
-/* ---- rows ---- */
-
-/* A piece whose characters all belong to the byte-level alphabet is bytes; any other (an added token) is text. */
-static int run_byte_level(const struct tok_step *s, struct tok_work *w)
-{
-    for (size_t i = 0; i < w->now.n; i++) {
-        struct tok_piece p = w->now.at[i];
-        char *bytes = arena_alloc(&w->mem, p.text.len + 1);
-        size_t n = 0, at = 0;
-        if (!bytes)
-            return NUN_ENOMEM;
-        while (at < p.text.len) {
-            uint32_t cp = 0;
-            size_t len = utf8_decode(p.text.ptr + at, p.text.len - at, &cp);
-            int b = len ? tok_char_byte(cp) : -1;
-            if (b < 0)
-                break;
-            bytes[n++] = (char)b;
-            at += len;
-        }
-        if (at == p.text.len)
-            p.text = span_of(bytes, n);
-        TRY(tok_pieces_push(&w->next, p));
-    }
-    return 0;
-}
-
-static const struct tok_row rows[] = {
-    {"Sequence", NULL, NULL, {0}},
-    {"ByteLevel", "add_prefix_space trim_offsets use_regex", NULL, {.decode = run_byte_level}},
-    {NULL},
-};
-const struct tok_stage tok_decoders = {"decoder", "decoders", rows};
 
 /* ---- ids to text ---- */
 
@@ -52,11 +19,8 @@ static int gather(const struct tokenizer *t, const int32_t *ids, size_t n, unsig
 static int decode_pieces(const struct tokenizer *t, struct tok_work *w)
 {
     for (size_t i = 0; i < t->decoder.n; i++) {
-        w->next.n = 0;
         TRY(t->decoder.at[i].row->run.decode(&t->decoder.at[i], w));
-        struct tok_pieces spare = w->now;
-        w->now = w->next;
-        w->next = spare;
+        tok_swap_pieces(w);
     }
     return 0;
 }
@@ -147,7 +111,7 @@ int tok_stream_create(const struct tokenizer *t, unsigned flags, struct tok_stre
 static int decode_window(struct tok_stream *s, size_t n)
 {
     buf_reset(&s->text);
-    return tok_decode_raw(s->t, s->ids.at, n, s->flags, &s->text);
+    return tok_decode_raw(s->t, s->ids.at, n, s->flags | TOK_RAW_BYTES, &s->text);
 }
 
 static size_t whole_chars(const struct tok_stream *s)

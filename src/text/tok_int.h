@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/map.h"
 #include "base/utf8.h"
+#include "text/tok_chars.h"
 #include "text/tok_pairs.h"
 #include "text/tok_regex.h"
 #include "text/tokenizer.h"
@@ -36,6 +37,9 @@ struct tok_pieces { struct tok_piece *at; size_t n, cap; };
 int tok_pieces_push(struct tok_pieces *p, struct tok_piece piece);
 
 /* Scratch of one call. Rewritten text lives in `mem` until the call ends. */
+/* Set beside the public flags: a decoder keeps broken bytes as they are. */
+enum { TOK_RAW_BYTES = 1 << 16 };
+
 struct tok_work {
     const struct tokenizer *t;
     struct arena mem;
@@ -44,8 +48,8 @@ struct tok_work {
     struct tok_symbol *symbols;
     uint64_t *heap;
     size_t symbols_cap, heap_cap;
-    double *best;
-    size_t best_cap;
+    struct tok_node *nodes;
+    size_t nodes_cap;
     unsigned flags;
 };
 
@@ -90,6 +94,13 @@ extern const struct tok_stage tok_normalizers, tok_splitters, tok_posts, tok_dec
 int tok_steps_parse(struct tokenizer *t, const struct tok_stage *stage, const json_t *o, struct tok_steps *out);
 void tok_steps_free(struct tok_steps *s);
 
+/* Copy `in` with every match of a step's pattern replaced by its `b`. */
+int tok_replace(const struct tok_step *s, struct tok_work *w, struct span in, struct buf *out);
+/* Where to look next after a match: behind it, and behind one more character when it was empty. */
+size_t tok_after(struct span text, size_t from, size_t to);
+void tok_swap_pieces(struct tok_work *w); /* w->next becomes w->now, and empty */
+/* tok_split.c: Metaspace is a pre-tokenizer and a decoder of the same keys */
+int tok_metaspace_parse(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path);
 /* The next match of a step's pattern, literal or regex: 1, 0 or negative. */
 int tok_find(const struct tok_step *s, struct tok_work *w, struct span text, size_t at, size_t *from, size_t *to);
 
@@ -106,7 +117,12 @@ extern const struct tok_model tok_model_bpe, tok_model_unigram, tok_model_wordpi
 
 /* ---- added tokens ---- */
 struct tok_added { struct span content; int32_t id; bool special, lstrip, rstrip, single_word, normalized; };
+
+/* Words by their bytes: edge (node, byte) -> x the next node; edge (node, TRIE_END) -> x the word's value. */
 struct tok_trie { struct tok_pairs next; uint32_t nodes; bool first[256]; };
+enum { TRIE_END = 256 };
+int tok_trie_put(struct tok_trie *trie, struct span word, uint32_t value);
+void tok_trie_free(struct tok_trie *trie);
 
 struct tokenizer {
     struct arena mem;
@@ -136,12 +152,6 @@ void tok_work_end(struct tok_work *w);
 /* The model's id of a piece of ordinary text: no control tokens. -1 when there is none. */
 int32_t tok_model_id(const struct tokenizer *t, struct span piece);
 
-static inline bool tok_is_space(uint32_t cp) /* Unicode White_Space */
-{
-    return (cp >= 9 && cp <= 13) || cp == ' ' || cp == 0x85 || cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) ||
-           cp == 0x2028 || cp == 0x2029 || cp == 0x202f || cp == 0x205f || cp == 0x3000;
-}
-
 /* tok_vocab.c */
 int tok_vocab_put(struct tokenizer *t, struct span text, int64_t id, const char *path, struct tok_entry **out);
 int tok_vocab_parse(struct tokenizer *t, json_t *model, bool scored);
@@ -155,6 +165,11 @@ int tok_added_cut(const struct tokenizer *t, struct tok_work *w, const struct to
 /* tok_norm.c */
 int tok_normalize(const struct tok_steps *steps, struct tok_work *w, struct span in, struct span *out);
 
+/* tok_charsmap.c: SentencePiece's compiled normalisation */
+struct tok_charsmap;
+int tok_charsmap_parse(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path);
+int tok_charsmap_run(const struct tok_step *s, struct tok_work *w, struct span in, struct buf *out);
+
 /* tok_decode.c */
 int tok_decode_raw(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct buf *out);
 void tok_append_lossy(struct buf *out, struct span bytes); /* invalid UTF-8 becomes U+FFFD */
@@ -162,6 +177,8 @@ void tok_append_lossy(struct buf *out, struct span bytes); /* invalid UTF-8 beco
 /* tok_bytes.c: the byte-level alphabet, in which every byte is one printable character */
 uint32_t tok_byte_char(unsigned char byte);
 int tok_char_byte(uint32_t cp); /* -1: not of the alphabet */
+/* The ids of <0x00> ... <0xFF>, -1 where the model has none. */
+void tok_byte_ids(const struct tokenizer *t, int32_t ids[256]);
 
 /* tok_json.c: reading with the place in every error */
 int tok_json_keys(const json_t *o, const char *path, const char *keys);

@@ -108,6 +108,6 @@ static const struct tok_row rows[] = {
     {"RobertaProcessing", "sep cls trim_offsets add_prefix_space", parse_pair, {.post = run_template}},
     {"BertProcessing", "sep cls", parse_pair, {.post = run_template}},
     {"ByteLevel", "add_prefix_space trim_offsets use_regex", NULL, {.post = run_nothing}},
-    {NULL},
+    {NULL, NULL, NULL, {0}},
 };
 const struct tok_stage tok_posts = {"post_processor", "processors", rows};

@@ -2,37 +2,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/tok_int.h"
 
-int tok_pieces_push(struct tok_pieces *p, struct tok_piece piece)
-{
-    if (p->n == p->cap) {
-        size_t cap = p->cap ? 2 * p->cap : 64;
-        struct tok_piece *grown = mem_realloc(MEM_TEXT, p->at, cap * sizeof *grown);
-        if (!grown)
-            return NUN_ENOMEM;
-        p->at = grown;
-        p->cap = cap;
-    }
-    p->at[p->n++] = piece;
-    return 0;
-}
-
-int tok_find(const struct tok_step *s, struct tok_work *w, struct span text, size_t at, size_t *from, size_t *to)
-{
-    if (s->regex) {
-        if (!w->match)
-            TRY(tok_match_create(&w->match));
-        return tok_regex_find(s->regex, w->match, text, at, from, to);
-    }
-    if (at >= text.len || !s->a.len)
-        return 0;
-    const char *p = memmem(text.ptr + at, text.len - at, s->a.ptr, s->a.len);
-    if (!p)
-        return 0;
-    *from = (size_t)(p - text.ptr);
-    *to = *from + s->a.len;
-    return 1;
-}
-
 /* ---- the five ways to treat what matched ---- */
 
 /* One cut of a piece: pieces go to w->next, joined as the behaviour says. */
@@ -94,14 +63,26 @@ static int cut_pattern(const struct tok_step *s, struct cutter *c)
         TRY(add_part(c, done, from, c->invert));
         TRY(add_part(c, from, to, !c->invert));
         done = to;
-        at = to;
-        if (to == from) { /* step over one character */
-            at++;
-            while (at < text.len && ((unsigned char)text.ptr[at] & 0xc0) == 0x80)
-                at++;
-        }
+        at = tok_after(text, from, to);
     }
     return add_part(c, done, text.len, c->invert);
+}
+
+/* Every character of a class is a match by itself. */
+static int cut_chars(struct cutter *c, bool (*is)(uint32_t))
+{
+    struct span text = c->in.text;
+    size_t done = 0;
+    for (size_t i = 0, len; i < text.len; i += len) {
+        uint32_t cp;
+        len = tok_char_at(text, i, &cp);
+        if (!is(cp))
+            continue;
+        TRY(add_part(c, done, i, false));
+        TRY(add_part(c, i, i + len, true));
+        done = i + len;
+    }
+    return add_part(c, done, text.len, false);
 }
 
 /* Run `cut` on every piece of text. */
@@ -206,10 +187,158 @@ static int run_byte_level(const struct tok_step *s, struct tok_work *w)
     return spell_bytes(w);
 }
 
+/* ---- by class of character ---- */
+
+static int cut_spaces(const struct tok_step *s, struct cutter *c)
+{
+    return cut_chars(c, tok_is_space);
+}
+
+static int cut_numbers(const struct tok_step *s, struct cutter *c)
+{
+    return cut_chars(c, tok_is_number);
+}
+
+static int cut_punctuation(const struct tok_step *s, struct cutter *c)
+{
+    return cut_chars(c, tok_is_punctuation);
+}
+
+static int run_whitespace_split(const struct tok_step *s, struct tok_work *w)
+{
+    return each(s, w, TOK_REMOVED, false, cut_spaces);
+}
+
+static int run_bert(const struct tok_step *s, struct tok_work *w)
+{
+    TRY(each(s, w, TOK_REMOVED, false, cut_spaces));
+    tok_swap_pieces(w);
+    return each(s, w, TOK_ISOLATED, false, cut_punctuation);
+}
+
+static int parse_digits(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path)
+{
+    bool individual = false;
+    TRY(tok_json_bool(o, path, "individual_digits", &individual));
+    s->mode = individual ? TOK_ISOLATED : TOK_CONTIGUOUS;
+    return 0;
+}
+
+static int run_digits(const struct tok_step *s, struct tok_work *w)
+{
+    return each(s, w, s->mode, false, cut_numbers);
+}
+
+static int parse_punctuation(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path)
+{
+    return tok_json_word(o, path, "behavior", behaviors, &s->mode);
+}
+
+static int run_punctuation(const struct tok_step *s, struct tok_work *w)
+{
+    return each(s, w, s->mode, false, cut_punctuation);
+}
+
+/* ---- Whitespace, CharDelimiterSplit, FixedLength ---- */
+
+static int parse_whitespace(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path)
+{
+    s->mode = TOK_REMOVED;
+    s->on = true; /* what the pattern does not match goes */
+    return tok_regex_add(t, SPAN("[\\w\\p{Join_Control}]+|(?:(?![\\w\\p{Join_Control}])[^\\s])+"), path, &s->regex);
+}
+
+static int parse_delimiter(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path)
+{
+    s->mode = TOK_REMOVED;
+    return tok_json_text(t, o, path, "delimiter", &s->a);
+}
+
+static int parse_length(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path)
+{
+    s->start = 5;
+    TRY(tok_json_size(o, path, "length", &s->start));
+    return s->start ? 0 : err_set(NUN_EFORMAT, "%s.length: expected at least 1", path);
+}
+
+static int cut_length(const struct tok_step *s, struct cutter *c)
+{
+    struct span text = c->in.text;
+    size_t from = 0, chars = 0;
+    for (size_t i = 0; i < text.len;) {
+        uint32_t cp;
+        i += tok_char_at(text, i, &cp);
+        if (++chars < s->start && i < text.len)
+            continue;
+        TRY(push_part(c, from, i));
+        from = i;
+        chars = 0;
+    }
+    return 0;
+}
+
+static int run_length(const struct tok_step *s, struct tok_work *w)
+{
+    return each(s, w, TOK_ISOLATED, false, cut_length);
+}
+
+/* ---- Metaspace: blanks become a visible mark, which begins words ---- */
+
+static const char *const schemes[] = {"never", "first", "always", NULL};
+
+int tok_metaspace_parse(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path)
+{
+    bool prefix = true, split = true;
+    TRY(tok_json_text(t, o, path, "replacement", &s->a));
+    TRY(tok_json_bool(o, path, "add_prefix_space", &prefix)); /* the older spelling of prepend_scheme */
+    TRY(tok_json_bool(o, path, "split", &split));
+    s->mode = prefix ? TOK_PREPEND_ALWAYS : TOK_PREPEND_NEVER;
+    TRY(tok_json_word(o, path, "prepend_scheme", schemes, &s->mode));
+    s->on = split;
+    return s->a.len ? 0 : err_set(NUN_EFORMAT, "%s.replacement: expected a character", path);
+}
+
+static int cut_metaspace(const struct tok_step *s, struct cutter *c)
+{
+    struct span in = c->in.text, mark = s->a;
+    char *p = arena_array(&c->w->mem, in.len + 1, mark.len);
+    size_t n = 0;
+    if (!p)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < in.len; i++) {
+        if (in.ptr[i] != ' ') {
+            p[n++] = in.ptr[i];
+            continue;
+        }
+        memcpy(p + n, mark.ptr, mark.len);
+        n += mark.len;
+    }
+    c->in.text = span_of(p, n);
+    bool wanted = s->mode == TOK_PREPEND_ALWAYS || (s->mode == TOK_PREPEND_FIRST && c->in.first);
+    if (wanted && !span_starts(c->in.text, mark))
+        TRY(prefixed(c->w, mark, c->in.text, &c->in.text));
+    return s->on ? cut_pattern(s, c) : push_part(c, 0, c->in.text.len);
+}
+
+static int run_metaspace(const struct tok_step *s, struct tok_work *w)
+{
+    return each(s, w, TOK_MERGED_WITH_NEXT, false, cut_metaspace);
+}
+
+/* ---- the table ---- */
+
 static const struct tok_row rows[] = {
     {"Sequence", NULL, NULL, {0}},
+    {"BertPreTokenizer", "", NULL, {.split = run_bert}},
     {"ByteLevel", "add_prefix_space trim_offsets use_regex", parse_byte_level, {.split = run_byte_level}},
+    {"CharDelimiterSplit", "delimiter", parse_delimiter, {.split = run_split}},
+    {"Digits", "individual_digits", parse_digits, {.split = run_digits}},
+    {"FixedLength", "length", parse_length, {.split = run_length}},
+    {"Metaspace", "replacement add_prefix_space str_rep prepend_scheme split", tok_metaspace_parse, {.split = run_metaspace}},
+    {"Punctuation", "behavior", parse_punctuation, {.split = run_punctuation}},
     {"Split", "pattern behavior invert", parse_split, {.split = run_split}},
-    {NULL},
+    {"Whitespace", "", parse_whitespace, {.split = run_split}},
+    {"WhitespaceSplit", "", NULL, {.split = run_whitespace_split}},
+    {NULL, NULL, NULL, {0}},
 };
 const struct tok_stage tok_splitters = {"pre_tokenizer", "pretokenizers", rows};

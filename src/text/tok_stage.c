@@ -1,5 +1,5 @@
-/* Stages: reading a normalizer, pre-tokenizer, post-processor or decoder into a flat list of steps.
- * Which types there are is the tables' business, not this file's. */
+/* Stages: reading a normalizer, pre-tokenizer, post-processor or decoder into a flat list of steps, and what the
+ * steps share. Which types there are is the tables' business, not this file's. */
 /* SPDX-License-Identifier: MIT */
 #include "text/tok_int.h"
 
@@ -78,4 +78,72 @@ static int parse(struct tokenizer *t, const struct tok_stage *stage, const json_
 int tok_steps_parse(struct tokenizer *t, const struct tok_stage *stage, const json_t *o, struct tok_steps *out)
 {
     return o && !json_is_null(o) ? parse(t, stage, o, stage->key, 0, out) : 0;
+}
+
+/* ---- what steps share ---- */
+
+int tok_pieces_push(struct tok_pieces *p, struct tok_piece piece)
+{
+    if (p->n == p->cap) {
+        size_t cap = p->cap ? 2 * p->cap : 64;
+        struct tok_piece *grown = mem_realloc(MEM_TEXT, p->at, cap * sizeof *grown);
+        if (!grown)
+            return NUN_ENOMEM;
+        p->at = grown;
+        p->cap = cap;
+    }
+    p->at[p->n++] = piece;
+    return 0;
+}
+
+int tok_find(const struct tok_step *s, struct tok_work *w, struct span text, size_t at, size_t *from, size_t *to)
+{
+    if (s->regex) {
+        if (!w->match)
+            TRY(tok_match_create(&w->match));
+        return tok_regex_find(s->regex, w->match, text, at, from, to);
+    }
+    if (at >= text.len || !s->a.len)
+        return 0;
+    const char *p = memmem(text.ptr + at, text.len - at, s->a.ptr, s->a.len);
+    if (!p)
+        return 0;
+    *from = (size_t)(p - text.ptr);
+    *to = *from + s->a.len;
+    return 1;
+}
+
+size_t tok_after(struct span text, size_t from, size_t to)
+{
+    if (to > from)
+        return to;
+    for (to++; to < text.len && ((unsigned char)text.ptr[to] & 0xc0) == 0x80; to++)
+        ;
+    return to;
+}
+
+void tok_swap_pieces(struct tok_work *w)
+{
+    struct tok_pieces spare = w->now;
+    w->now = w->next;
+    w->next = spare;
+    w->next.n = 0;
+}
+
+int tok_replace(const struct tok_step *s, struct tok_work *w, struct span in, struct buf *out)
+{
+    size_t done = 0;
+    for (size_t from, to, at = 0; at <= in.len;) {
+        int rc = tok_find(s, w, in, at, &from, &to);
+        if (rc < 0)
+            return rc;
+        if (rc == 0)
+            break;
+        buf_append(out, in.ptr + done, from - done);
+        buf_span(out, s->b);
+        done = to;
+        at = tok_after(in, from, to);
+    }
+    buf_span(out, span_from(in, done));
+    return 0;
 }

@@ -1,7 +1,6 @@
 /* The vocabulary and the added tokens: which piece has which id, and finding added tokens in text
  * (leftmost, then longest). Knows nothing of models. */
 /* SPDX-License-Identifier: MIT */
-#include <utf8proc.h>
 #include "text/tok_int.h"
 
 /* ---- vocabulary ---- */
@@ -37,13 +36,10 @@ int tok_vocab_put(struct tokenizer *t, struct span text, int64_t id, const char 
         return err_set(NUN_EFORMAT, "%s: id %lld is both \"%.*s\" and \"%.*s\"", path, (long long)id, (int)e->text.len,
                        e->text.ptr, (int)text.len, text.ptr);
     if (!e->text.ptr) {
-        int64_t old = id;
         TRY(tok_copy(t, text, &e->text));
-        int rc = map_put(&t->by_text, e->text, id, &old);
+        int rc = map_put(&t->by_text, e->text, id, NULL); /* a piece that is there twice has its last id */
         if (rc < 0)
             return rc;
-        if (rc == 1 && map_put(&t->by_text, e->text, old < id ? old : id, NULL) < 0) /* twice: the first one counts */
-            return NUN_ENOMEM;
     }
     *out = e;
     return 0;
@@ -94,7 +90,8 @@ int32_t tok_model_id(const struct tokenizer *t, struct span piece)
     if (!map_get(&t->by_text, piece, &id))
         return -1;
     const struct tok_entry *e = &t->vocab[id];
-    bool control = e->special && piece.len > 4; /* one character must stay reachable */
+    uint32_t cp;
+    bool control = e->special && piece.len > utf8_decode(piece.ptr, piece.len, &cp); /* one character stays reachable */
     return e->in_model && !control ? (int32_t)id : -1;
 }
 
@@ -103,8 +100,12 @@ int32_t tok_model_id(const struct tokenizer *t, struct span piece)
 int tok_added_add(struct tokenizer *t, const struct tok_added *a, const char *path)
 {
     struct tok_entry *e;
+    int32_t known = tokenizer_id_of(t, a->content);
     if (!a->content.len)
         return err_set(NUN_EFORMAT, "%s: an added token without content", path);
+    if (known >= 0 && known != a->id)
+        return err_set(NUN_EFORMAT, "%s: \"%.*s\" has the id %d here and %d before", path, (int)a->content.len,
+                       a->content.ptr, a->id, known);
     TRY(tok_vocab_put(t, a->content, a->id, path, &e));
     e->special = e->special || a->special;
     if (e->added)
@@ -145,11 +146,9 @@ int tok_added_parse(struct tokenizer *t, const json_t *list)
     return 0;
 }
 
-/* ---- tries: edge (node, byte) -> x next node; edge (node, 256) -> x index of the token ending there ---- */
+/* ---- tries ---- */
 
-enum { TRIE_END = 256 };
-
-static int trie_put(struct tok_trie *trie, struct span word, uint32_t value)
+int tok_trie_put(struct tok_trie *trie, struct span word, uint32_t value)
 {
     uint32_t node = 0;
     bool made;
@@ -168,6 +167,11 @@ static int trie_put(struct tok_trie *trie, struct span word, uint32_t value)
     if (made)
         end->x = value;
     return 0;
+}
+
+void tok_trie_free(struct tok_trie *trie)
+{
+    tok_pairs_free(&trie->next);
 }
 
 /* The longest word at the start of `text`: its length, or 0. */
@@ -200,25 +204,13 @@ int tok_added_seal(struct tokenizer *t)
         if (a->normalized)
             rc = tok_normalize(&t->normalizer, &w, a->content, &text);
         if (rc == 0 && text.len)
-            rc = trie_put(a->normalized ? &t->normal : &t->raw, text, (uint32_t)i);
+            rc = tok_trie_put(a->normalized ? &t->normal : &t->raw, text, (uint32_t)i);
     }
     tok_work_end(&w);
     return rc;
 }
 
 /* ---- cutting ---- */
-
-static bool is_word(uint32_t cp)
-{
-    switch (utf8proc_category((utf8proc_int32_t)cp)) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_PC: case UTF8PROC_CATEGORY_NL:
-        return true;
-    default:
-        return false;
-    }
-}
 
 /* The character that ends just before byte `at`; its first byte. */
 static size_t char_before(struct span s, size_t at, uint32_t *cp)
@@ -235,12 +227,12 @@ static bool stands_alone(struct span s, size_t from, size_t to)
     uint32_t cp = ' ';
     if (from > 0)
         char_before(s, from, &cp);
-    if (is_word(cp))
+    if (tok_is_word(cp))
         return false;
     cp = ' ';
     if (to < s.len)
         utf8_decode(s.ptr + to, s.len - to, &cp);
-    return !is_word(cp);
+    return !tok_is_word(cp);
 }
 
 static size_t strip_left(struct span s, size_t from, size_t floor)

@@ -31,8 +31,8 @@ void tokenizer_free(struct tokenizer *t)
     tok_steps_free(&t->post);
     tok_steps_free(&t->decoder);
     tok_regex_free(t->regexes);
-    tok_pairs_free(&t->raw.next);
-    tok_pairs_free(&t->normal.next);
+    tok_trie_free(&t->raw);
+    tok_trie_free(&t->normal);
     map_free(&t->by_text);
     mem_free(t->vocab);
     mem_free(t->added);
@@ -54,7 +54,9 @@ int tok_regex_add(struct tokenizer *t, struct span pattern, const char *path, co
     return 0;
 }
 
-static const struct tok_model *const models[] = {&tok_model_bpe, NULL};
+static const struct tok_model *const models[] = {
+    &tok_model_bpe, &tok_model_unigram, &tok_model_wordpiece, &tok_model_wordlevel, NULL,
+};
 
 /* Old files leave the type out: the vocabulary's form and the keys beside it tell. */
 static struct span model_type(const json_t *o)
@@ -127,7 +129,8 @@ int tok_from_doc(json_t *doc, struct tokenizer **out)
     json_object_del(model, "merges");
     json_object_del(doc, "added_tokens");
     struct span unk = tok_json_str(json_object_get(model, "unk_token"));
-    t->role[TOK_UNK] = unk.ptr ? tokenizer_id_of(t, unk) : -1;
+    if (unk.ptr)
+        t->role[TOK_UNK] = tokenizer_id_of(t, unk);
     *out = t;
     return 0;
 }
@@ -191,16 +194,8 @@ void tok_work_end(struct tok_work *w)
     mem_free(w->next.at);
     mem_free(w->symbols);
     mem_free(w->heap);
-    mem_free(w->best);
+    mem_free(w->nodes);
     tok_match_free(w->match);
-}
-
-static void swap_pieces(struct tok_work *w)
-{
-    struct tok_pieces spare = w->now;
-    w->now = w->next;
-    w->next = spare;
-    w->next.n = 0;
 }
 
 /* Text to pieces: added tokens out, the rest normalised, and added tokens out of that. */
@@ -208,7 +203,7 @@ static int cut_added(struct tok_work *w, struct span text)
 {
     const struct tokenizer *t = w->t;
     TRY(tok_added_cut(t, w, &t->raw, (struct tok_piece){text, -1, true}));
-    swap_pieces(w);
+    tok_swap_pieces(w);
     for (size_t i = 0; i < w->now.n; i++) {
         struct tok_piece p = w->now.at[i];
         if (p.id >= 0) {
@@ -218,7 +213,7 @@ static int cut_added(struct tok_work *w, struct span text)
         TRY(tok_normalize(&t->normalizer, w, p.text, &p.text));
         TRY(tok_added_cut(t, w, &t->normal, p));
     }
-    swap_pieces(w);
+    tok_swap_pieces(w);
     return 0;
 }
 
@@ -227,7 +222,7 @@ int tok_split_text(struct tok_work *w, struct span text)
     TRY(cut_added(w, text));
     for (size_t i = 0; i < w->t->splitter.n; i++) {
         TRY(w->t->splitter.at[i].row->run.split(&w->t->splitter.at[i], w));
-        swap_pieces(w);
+        tok_swap_pieces(w);
     }
     return 0;
 }
