@@ -25,7 +25,8 @@ struct reader { struct dataset *d; const char *path; size_t at; };
 
 static int refuse(const struct reader *r, const char *key, const char *expected, const json_t *found)
 {
-    static const char *const types[] = {"an object", "a list", "a string", "an integer", "a real", "true", "false", "null"};
+    static const char *const types[] = {"an object", "a list", "a string", "an integer",
+                                        "a real",    "true",   "false",    "null"};
     return err_set(NUN_EFORMAT, "%s: sample %zu: %s: expected %s, found %s", r->path, r->at, key, expected,
                    found ? types[json_typeof(found)] : "nothing");
 }
@@ -69,8 +70,8 @@ static int read_image_path(struct reader *r, const json_t *value, const char **o
         leaves = leaves || (!strncmp(part, "..", 2) && (part[2] == '/' || !part[2]));
     }
     if (leaves)
-        return err_set(NUN_EFORMAT, "%s: sample %zu: image: expected a path inside the data's folder, found \"%s\"", r->path,
-                       r->at, p);
+        return err_set(NUN_EFORMAT, "%s: sample %zu: image: expected a path inside the data's folder, found \"%s\"",
+                       r->path, r->at, p);
     return 0;
 }
 
@@ -114,6 +115,9 @@ static int cut_marks(struct reader *r, struct data_turn *t)
     }
     *to = 0;
     t->question = text;
+    if (strstr(text, IMAGE_MARK)) /* "<ima<image>ge>" */
+        return err_set(NUN_EFORMAT, "%s: sample %zu: expected marks %s apart, found one within another", r->path, r->at,
+                       IMAGE_MARK);
     return 0;
 }
 
@@ -140,8 +144,8 @@ static int read_turns(struct reader *r, const json_t *list, struct data_sample *
         TRY(read_message(r, json_array_get(list, at++), "system", &s->system));
     size_t pairs = (n - at) / 2;
     if (n == at || (n - at) % 2)
-        return err_set(NUN_EFORMAT, "%s: sample %zu: conversations: expected pairs of human and gpt, found %zu messages", r->path,
-                       r->at, n - at);
+        return err_set(NUN_EFORMAT, "%s: sample %zu: conversations: expected pairs of human and gpt, found %zu",
+                       r->path, r->at, n - at);
     TRY(limit_check(LIMIT_sample_turns, pairs, r->path));
     struct data_turn *turn = arena_array(&r->d->arena, pairs, sizeof *turn);
     if (!turn)
@@ -200,10 +204,10 @@ static int add_sample(struct reader *r, const json_t *obj)
     return 0;
 }
 
-static int read_array(struct reader *r)
+static int read_array(struct reader *r, struct span text)
 {
     json_t *root = NULL;
-    TRY(json_load_file_limited(r->path, &root));
+    TRY(json_parse_span(text, r->path, &root));
     int rc = json_is_array(root) ? 0 : refuse(r, "the file", "a list of samples", root);
     size_t n = rc == 0 ? json_array_size(root) : 0;
     for (size_t i = 0; i < n && rc == 0; i++)
@@ -225,21 +229,16 @@ static int read_line(struct reader *r, struct span line)
     return rc;
 }
 
-static int read_lines(struct reader *r)
+static int read_lines(struct reader *r, struct span rest)
 {
-    struct file_map map;
-    TRY(file_map(r->path, &map));
-    struct span rest = span_of(map.ptr, map.len);
-    int rc = 0;
-    while (rest.len && rc == 0) {
+    while (rest.len) {
         const char *end = memchr(rest.ptr, '\n', rest.len);
         size_t n = end ? (size_t)(end - rest.ptr) : rest.len;
         if (n)
-            rc = read_line(r, span_of(rest.ptr, n));
+            TRY(read_line(r, span_of(rest.ptr, n)));
         rest = span_from(rest, n + 1);
     }
-    file_unmap(&map);
-    return rc;
+    return 0;
 }
 
 /* The folder of a path: what stands before the last slash. */
@@ -249,31 +248,40 @@ static char *folder_of(struct arena *a, const char *path)
     return n ? arena_strndup(a, path, n > 1 ? n - 1 : 1) : arena_strdup(a, ".");
 }
 
-int dataset_open(const char *path, const char *image_root, struct dataset **out)
+int dataset_parse(struct span text, bool lines, const char *place, const char *image_root, struct dataset **out)
 {
     *out = NULL;
     struct dataset *d = mem_calloc(MEM_DATA, 1, sizeof *d);
     if (!d)
         return NUN_ENOMEM;
     arena_init(&d->arena, MEM_DATA, 0);
-    char file[4096];
-    int rc = file_is_dir(path) ? path_join(file, sizeof file, path, "data.json")
-                               : path_join(file, sizeof file, "", path);
-    struct reader r = {d, file_is_dir(path) ? file : path, 0};
-    if (rc == 0) {
-        d->root = image_root ? arena_strdup(&d->arena, image_root) : folder_of(&d->arena, r.path);
-        rc = d->root ? 0 : NUN_ENOMEM;
-    }
-    if (rc == 0)
-        rc = span_ends(span_str(r.path), SPAN(".jsonl")) ? read_lines(&r) : read_array(&r);
+    struct reader r = {d, place, 0};
+    d->root = image_root ? arena_strdup(&d->arena, image_root) : folder_of(&d->arena, place);
+    int rc = !d->root ? NUN_ENOMEM : lines ? read_lines(&r, text) : read_array(&r, text);
     if (rc == 0 && !d->count)
-        rc = err_set(NUN_EFORMAT, "%s: expected samples, found none", r.path);
+        rc = err_set(NUN_EFORMAT, "%s: expected samples, found none", place);
     if (rc < 0) {
         dataset_close(d);
         return rc;
     }
     *out = d;
     return 0;
+}
+
+int dataset_open(const char *path, const char *image_root, struct dataset **out)
+{
+    *out = NULL;
+    char inside[4096];
+    if (file_is_dir(path)) {
+        TRY(path_join(inside, sizeof inside, path, "data.json"));
+        path = inside;
+    }
+    struct file_map map;
+    TRY(file_map(path, &map));
+    bool lines = span_ends(span_str(path), SPAN(".jsonl"));
+    int rc = dataset_parse(span_of(map.ptr, map.len), lines, path, image_root, out);
+    file_unmap(&map);
+    return rc;
 }
 
 void dataset_close(struct dataset *d)

@@ -30,6 +30,8 @@ struct dataset;
 /* path: a .json or .jsonl file, or a folder with data.json. image_root: where the pictures' paths begin,
  * NULL for the file's folder. */
 int dataset_open(const char *path, const char *image_root, struct dataset **out);
+/* The same from memory: `lines` says one sample a line; `place` stands for the path. */
+int dataset_parse(struct span text, bool lines, const char *place, const char *image_root, struct dataset **out);
 void dataset_close(struct dataset *d); /* NULL is fine */
 size_t dataset_count(const struct dataset *d);
 const struct data_sample *dataset_at(const struct dataset *d, size_t i); /* borrowed until dataset_close */

@@ -50,7 +50,12 @@ struct scene_object {
 
 struct scene_bar { uint8_t colour, rgb[3]; float left, right, height; };
 struct scene_chart { int count; float left, base; uint8_t axis[3]; struct scene_bar bar[SCENE_MAX_BARS]; };
-struct scene_word { int font, px; float x, y, width; uint8_t rgb[3]; char chars[SCENE_MAX_TEXT + 1]; }; /* x, y: left end of the base line */
+struct scene_word {
+    int font, px;       /* px: em height in units */
+    float x, y, width;  /* x, y: left end of the base line */
+    uint8_t rgb[3];
+    char chars[SCENE_MAX_TEXT + 1];
+};
 struct scene_ground { uint8_t from[3], to[3]; int8_t dx, dy; }; /* a linear ramp along (dx, dy); both 0 = plain */
 /* Artefacts, in the order of drawing; zero = none. */
 struct scene_artefacts {
@@ -81,7 +86,11 @@ struct scene_qa {
 
 /* Facts of the world, for tests, docs and other drawers. */
 struct scene_colour { const char *name; uint8_t rgb[3]; };
-struct scene_shape { const char *name, *plural; int points; const float (*point)[2]; /* [points, 2], radius 1, y down */ };
+struct scene_shape {
+    const char *name, *plural;
+    int points;
+    const float (*point)[2]; /* [points, 2], radius 1, y down */
+};
 struct scene_pair { uint8_t colour, shape; };
 extern const struct scene_colour scene_colours[SCENE_COLOURS];
 extern const struct scene_shape scene_shapes[SCENE_SHAPES];

@@ -256,7 +256,8 @@ static bool ask_colour(struct asker *a)
 
 static bool ask_shape(struct asker *a)
 {
-    static const char *const forms[] = {"What shape is the %?", "What is the shape of the %?", "Which shape does the % have?"};
+    static const char *const forms[] = {"What shape is the %?", "What is the shape of the %?",
+                                        "Which shape does the % have?"};
     static const struct say rows[] = {{.colour = true}, {.size = true, .colour = true}};
     char noun[PHRASE];
     int i = refer_any(a, rows, COUNT_OF(rows), noun);
@@ -286,7 +287,8 @@ static const struct say full_rows[] = {
 
 static bool ask_position(struct asker *a)
 {
-    static const char *const forms[] = {"Where is the %?", "Where in the picture is the %?", "What is the position of the %?"};
+    static const char *const forms[] = {"Where is the %?", "Where in the picture is the %?",
+                                        "What is the position of the %?"};
     char noun[PHRASE];
     int i = refer_any(a, full_rows, COUNT_OF(full_rows), noun);
     if (i < 0)
@@ -300,7 +302,8 @@ static bool ask_relation(struct asker *a)
 {
     static const char *const forms[] = {"Is the % % the %?"};
     static const char *const words[4][2] = {
-        {"left of", "to the left of"}, {"right of", "to the right of"}, {"above", "higher than"}, {"below", "lower than"},
+        {"left of", "to the left of"}, {"right of", "to the right of"},
+        {"above", "higher than"},      {"below", "lower than"},
     };
     const struct scene *s = a->s;
     if (s->count < 2)
@@ -407,7 +410,8 @@ static void caption_objects(const struct scene *s, char *out, size_t cap)
 
 static bool ask_caption(struct asker *a)
 {
-    static const char *const forms[] = {"Describe the picture.", "Describe the image briefly.", "Write a short caption."};
+    static const char *const forms[] = {"Describe the picture.", "Describe the image briefly.",
+                                        "Write a short caption."};
     const struct scene *s = a->s;
     char objects[200] = "";
     caption_objects(s, objects, sizeof objects);
@@ -417,7 +421,8 @@ static bool ask_caption(struct asker *a)
                  number_words[s->chart.count],
                  scene_colours[s->chart.bar[extreme_bar(&s->chart, true)].colour].name);
     else if (s->word.chars[0])
-        snprintf(a->qa->answer, sizeof a->qa->answer, "%s%sthe text %s", objects, s->count ? ", with " : "", s->word.chars);
+        snprintf(a->qa->answer, sizeof a->qa->answer, "%s%sthe text %s", objects, s->count ? ", with " : "",
+                 s->word.chars);
     else
         answer(a, objects);
     return true;

@@ -154,7 +154,8 @@ static struct scene_pair pick_pair(struct maker *m, const struct theme *t)
 static bool add_object(struct maker *m, struct scene_pair pair)
 {
     struct scene *s = m->s;
-    struct scene_object o = {.shape = pair.shape, .colour = pair.colour, .size = (uint8_t)rng_below(&m->rng, SCENE_SIZES)};
+    uint8_t size = (uint8_t)rng_below(&m->rng, SCENE_SIZES);
+    struct scene_object o = {.shape = pair.shape, .colour = pair.colour, .size = size};
     o.radius = scene_radii[o.size] + between(&m->rng, -1, 1);
     jitter(&m->rng, scene_colours[o.colour].rgb, COLOUR_JITTER, o.rgb);
     float margin = 1.1f * o.radius + 1;

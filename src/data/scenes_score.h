@@ -25,7 +25,8 @@ bool scene_tally_add(struct scene_tally *t, enum scene_kind kind, enum scene_neg
                      struct span given);
 /* Add b to a. */
 void scene_tally_merge(struct scene_tally *a, const struct scene_tally *b);
-double scene_tally_share(const struct scene_tally *t, int kind); /* 0..1; kind -1: all together; NaN when none was asked */
+/* 0..1; kind -1: all together; NaN when none was asked. */
+double scene_tally_share(const struct scene_tally *t, int kind);
 
 /* POPE's figures for one kind of negative, "yes" positive; each kind is weighed against all of the positives
  * scaled to equal number. */

@@ -145,7 +145,8 @@ def corners(shape):
         return [(0, -1.1), (0.75, 0), (0, 1.1), (-0.75, 0)]
     if shape == "cross":
         a = 0.33
-        return [(-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a), (a, 1), (-a, 1), (-a, a), (-1, a), (-1, -a), (-a, -a)]
+        return [(-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a),
+                (a, 1), (-a, 1), (-a, a), (-1, a), (-1, -a), (-a, -a)]
     turns = [math.radians(36 * i) for i in range(10)]
     return [((1.1, 0.45)[i % 2] * math.sin(t), -(1.1, 0.45)[i % 2] * math.cos(t)) for i, t in enumerate(turns)]
 
@@ -194,7 +195,8 @@ def draw(tool, s, side, path):
         canvas.word(s["word"])
     ground = ["xc:" + css(s["ground"][0])]
     if s["direction"]:
-        ground = ["-define", "gradient:direction=" + s["direction"], "gradient:%s-%s" % tuple(css(g) for g in s["ground"])]
+        ground = ["-define", "gradient:direction=" + s["direction"],
+                  "gradient:%s-%s" % tuple(css(g) for g in s["ground"])]
     subprocess.run([tool, "-size", "%dx%d" % (side, side), "-density", "72"] + ground +
                    ["-stroke", "none"] + canvas.args + ["-strip", "-depth", "8", "-define", "png:color-type=2", path],
                    check=True)
@@ -205,8 +207,8 @@ def measure_fonts(tool):
     advances = {}
     for font in FONTS:
         labels = ["label:" + c for c in CAPITALS + DIGITS]
-        out = subprocess.run([tool, "-density", "72", "-font", font, "-pointsize", "1000"] + labels + ["-format", "%w\n", "info:"],
-                             check=True, capture_output=True, text=True).stdout.split()
+        out = subprocess.run([tool, "-density", "72", "-font", font, "-pointsize", "1000"] + labels +
+                             ["-format", "%w\n", "info:"], check=True, capture_output=True, text=True).stdout.split()
         advances[font] = {c: int(w) / 1000 for c, w in zip(CAPITALS + DIGITS, out)}
     return advances
 
@@ -330,7 +332,8 @@ def relation(rng, s):
 def text(rng, s):
     if not s["word"]:
         raise Redo
-    return rng.choice(["Read the text.", "What does the text say?", "What is written in the picture?"]), s["word"]["chars"]
+    form = rng.choice(["Read the text.", "What does the text say?", "What is written in the picture?"])
+    return form, s["word"]["chars"]
 
 
 def bars(rng, s):
@@ -353,14 +356,16 @@ def name_objects(s):
     names = [o["colour"] + " " + o["shape"] for o in s["objects"]]
     if len(names) > 3:
         return "%s objects, from %s to %s" % (NUMBERS[len(names)], article(names[0]), article(names[-1]))
-    groups = [article(n) if names.count(n) == 1 else NUMBERS[names.count(n)] + " " + plural(n) for n in dict.fromkeys(names)]
+    groups = [article(n) if names.count(n) == 1 else NUMBERS[names.count(n)] + " " + plural(n)
+              for n in dict.fromkeys(names)]
     return " and ".join([", ".join(groups[:-1]), groups[-1]]) if len(groups) > 1 else "".join(groups)
 
 
 def caption(rng, s):
     if s["chart"]:
         rows = s["chart"]["bars"]
-        said = "a bar chart with %s bars, the tallest is %s" % (NUMBERS[len(rows)], max(rows, key=lambda b: b["height"])["colour"])
+        tallest = max(rows, key=lambda b: b["height"])["colour"]
+        said = "a bar chart with %s bars, the tallest is %s" % (NUMBERS[len(rows)], tallest)
     else:
         parts = [name_objects(s)] if s["objects"] else []
         parts += ["the text " + s["word"]["chars"]] if s["word"] else []
@@ -379,12 +384,14 @@ def as_json(rng, s):
     if not s["objects"]:
         raise Redo
     rows = [{"shape": o["shape"], "color": o["colour"], "size": o["size"]} for o in s["objects"]]
-    return rng.choice(["List the objects as JSON.", "Give the objects as JSON."]), json.dumps(rows, separators=(",", ":"))
+    form = rng.choice(["List the objects as JSON.", "Give the objects as JSON."])
+    return form, json.dumps(rows, separators=(",", ":"))
 
 
-KINDS = {"existence": (existence, 4), "count": (count, 3), "colour": (colour, 2), "shape": (shape, 2), "size": (size, 1),
-         "position": (where, 2), "relation": (relation, 3), "text": (text, 3), "bars": (bars, 3), "caption": (caption, 1),
-         "list": (as_list, 1), "json": (as_json, 1)}
+# What makes the question, and how often it is tried.
+KINDS = {"existence": (existence, 4), "count": (count, 3), "colour": (colour, 2), "shape": (shape, 2),
+         "size": (size, 1), "position": (where, 2), "relation": (relation, 3), "text": (text, 3), "bars": (bars, 3),
+         "caption": (caption, 1), "list": (as_list, 1), "json": (as_json, 1)}
 
 
 def ask(rng, s, most):

@@ -27,8 +27,9 @@ static int time_world(const struct scene_config *cfg, const char *name)
         spent[1] += t2 - t1;
         spent[2] += t3 - t2;
     }
-    printf("%-12s make %6.1f us  draw %6.1f us  ask %6.1f us  (%.1f questions)\n", name, (double)spent[0] / PICTURES / 1e3,
-           (double)spent[1] / PICTURES / 1e3, (double)spent[2] / PICTURES / 1e3, (double)asked / PICTURES);
+    const double us = 1e3 * PICTURES;
+    printf("%-12s make %6.1f us  draw %6.1f us  ask %6.1f us  (%.1f questions)\n", name, (double)spent[0] / us,
+           (double)spent[1] / us, (double)spent[2] / us, (double)asked / PICTURES);
     return 0;
 }
 

@@ -82,7 +82,8 @@ static void llava_file_is_read(void **state)
 static void written_samples_read_back(void **state)
 {
     (void)state;
-    const struct data_turn turns[] = {{"What \"is\" it?\n", "a\tb \xc3\xa9", 1, "shape", NULL}, {"Q", "A", 0, NULL, "popular"}};
+    const struct data_turn turns[] = {{"What \"is\" it?\n", "a\tb \xc3\xa9", 1, "shape", NULL},
+                                      {"Q", "A", 0, NULL, "popular"}};
     const char *const one[] = {"images/0.png"}, *const two[] = {"x.jpg", "y.webp"};
     const struct data_sample in[] = {
         {"0", "sys", one, 1, turns, 2}, {"1", NULL, NULL, 0, turns + 1, 1},
@@ -119,7 +120,8 @@ static void written_samples_read_back(void **state)
 static void malformed_files_are_refused(void **state)
 {
     (void)state;
-#define GOOD "{\"id\":\"a\",\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"a\"}]}"
+#define GOOD "{\"id\":\"a\"," \
+    "\"conversations\":[{\"from\":\"human\",\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"a\"}]}"
 #define TURNS "\"conversations\":[{\"from\":\"human\",\"value\":\"<image>\"},{\"from\":\"gpt\",\"value\":\"a\"}]}"
     static const struct { const char *text, *says; int code; } rows[] = {
         {"[]", "expected samples, found none", NUN_EFORMAT},
@@ -131,10 +133,12 @@ static void malformed_files_are_refused(void **state)
          "from: expected \"human\" here, found \"gpt\"", NUN_EFORMAT},
         {"[{\"id\":\"b\",\"imgae\":\"x.png\"," TURNS "]", "expected no key \"imgae\"", NUN_EUNSUP},
         {"[{\"id\":\"b\"," TURNS "]", "expected 0 marks <image> for its pictures, found 1", NUN_EFORMAT},
-        {"[{\"id\":\"b\",\"image\":[\"x\",\"y\"]," TURNS "]", "expected 2 marks <image> for its pictures, found 1", NUN_EFORMAT},
+        {"[{\"id\":\"b\",\"image\":[\"x\",\"y\"]," TURNS "]",
+         "expected 2 marks <image> for its pictures, found 1", NUN_EFORMAT},
         {"[{\"id\":\"b\",\"image\":\"a/../../x\"," TURNS "]", "expected a path inside the data's folder", NUN_EFORMAT},
         {"[{\"id\":\"b\",\"image\":\"/etc/x\"," TURNS "]", "expected a path inside the data's folder", NUN_EFORMAT},
-        {"[{\"id\":\"b\",\"image\":5," TURNS "]", "image: expected a path or a list of paths, found an integer", NUN_EFORMAT},
+        {"[{\"id\":\"b\",\"image\":5," TURNS "]",
+         "image: expected a path or a list of paths, found an integer", NUN_EFORMAT},
         {"[{\"id\":null," TURNS "]", "id: expected a string, found null", NUN_EFORMAT},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -191,7 +195,8 @@ static void answers_are_scored_by_kind(void **state)
         {SCENE_ASK_BARS, "4", "four", true},
         {SCENE_ASK_BARS, "red", "Red", true},
         {SCENE_ASK_COLOUR, "red", "", false},
-        {SCENE_ASK_JSON, "[{\"a\":\"x\",\"b\":\"y\"},{\"a\":\"z\"}]", "[ {\"b\":\"y\", \"a\":\"x\"}, {\"a\":\"z\"} ]", true},
+        {SCENE_ASK_JSON, "[{\"a\":\"x\",\"b\":\"y\"},{\"a\":\"z\"}]",
+         "[ {\"b\":\"y\", \"a\":\"x\"}, {\"a\":\"z\"} ]", true},
         {SCENE_ASK_JSON, "[{\"a\":\"x\"},{\"a\":\"z\"}]", "[{\"a\":\"z\"},{\"a\":\"x\"}]", false},
         {SCENE_ASK_JSON, "[{\"a\":\"x\"}]", "[{\"a\":\"x\"}", false},
     };

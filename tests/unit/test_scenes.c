@@ -140,6 +140,22 @@ static void check_pair_apart(const struct scene_object *a, const struct scene_ob
     assert_true(b->x - a->x >= 6);
 }
 
+static void check_object(const struct scene_object *o)
+{
+    float reach = 1.1f * o->radius, nominal = o->size ? 14 : 8;
+    assert_true(o->x >= reach && o->y >= reach && o->x <= 112 - reach && o->y <= 112 - reach);
+    assert_true(fabsf(o->radius - nominal) <= 1);
+    for (int line = 1; line <= 2; line++)
+        assert_true(fabsf(o->x - line * 112 / 3.0f) >= 4 && fabsf(o->y - line * 112 / 3.0f) >= 4);
+}
+
+static void check_chart(const struct scene_chart *c)
+{
+    for (int k = 0; k < c->count; k++)
+        for (int j = 0; j < k; j++)
+            assert_true(fabsf(c->bar[j].height - c->bar[k].height) >= 7 && c->bar[j].colour != c->bar[k].colour);
+}
+
 static void layout_keeps_its_rules(void **state)
 {
     (void)state;
@@ -150,23 +166,15 @@ static void layout_keeps_its_rules(void **state)
         scene_make(&cfg, SEED, i, &s);
         pictures[s.picture]++;
         for (int k = 0; k < s.count; k++) {
-            const struct scene_object *o = &s.object[k];
-            float reach = 1.1f * o->radius, nominal = o->size ? 14 : 8;
-            assert_true(o->x >= reach && o->y >= reach && o->x <= 112 - reach && o->y <= 112 - reach);
-            assert_true(fabsf(o->radius - nominal) <= 1);
-            for (int line = 1; line <= 2; line++)
-                assert_true(fabsf(o->x - line * 112 / 3.0f) >= 4 && fabsf(o->y - line * 112 / 3.0f) >= 4);
+            check_object(&s.object[k]);
             for (int j = 0; j < k; j++)
-                check_pair_apart(&s.object[j], o);
+                check_pair_apart(&s.object[j], &s.object[k]);
         }
         if (s.picture == SCENE_OBJECTS)
             by_count[s.count]++;
         if (s.word.chars[0])
             assert_true(s.word.x >= 3 && s.word.x + s.word.width <= 109 && s.word.y <= 109);
-        for (int k = 0; k < s.chart.count; k++)
-            for (int j = 0; j < k; j++)
-                assert_true(fabsf(s.chart.bar[j].height - s.chart.bar[k].height) >= 7 &&
-                            s.chart.bar[j].colour != s.chart.bar[k].colour);
+        check_chart(&s.chart);
     }
     assert_int_equal(by_count[0], 0);
     for (int n = 1; n <= SCENE_MAX_OBJECTS; n++)
@@ -304,8 +312,9 @@ static void check_bars(const struct scene *s, const struct heard *h, const struc
     } else {
         struct heard said = hear(q->answer);
         float height = bar_height(s, said.colour[0]);
+        float sign = strstr(q->question, "tallest") ? 1 : -1;
         for (int i = 0; i < s->chart.count; i++)
-            assert_true(strstr(q->question, "tallest") ? height >= s->chart.bar[i].height : height <= s->chart.bar[i].height);
+            assert_true(sign * height >= sign * s->chart.bar[i].height);
     }
 }
 
@@ -316,8 +325,8 @@ static void check_json(const struct scene *s, const char *text)
     assert_int_equal(json_array_size(list), s->count);
     for (int i = 0; i < s->count; i++) {
         const char *shape, *colour, *size;
-        assert_int_equal(json_unpack_ex(json_array_get(list, (size_t)i), NULL, JSON_STRICT, "{s:s,s:s,s:s}", "shape", &shape,
-                                        "color", &colour, "size", &size), 0);
+        assert_int_equal(json_unpack_ex(json_array_get(list, (size_t)i), NULL, JSON_STRICT, "{s:s,s:s,s:s}",
+                                        "shape", &shape, "color", &colour, "size", &size), 0);
         assert_string_equal(shape, scene_shapes[s->object[i].shape].name);
         assert_string_equal(colour, scene_colours[s->object[i].colour].name);
         assert_string_equal(size, s->object[i].size ? "large" : "small");
@@ -338,6 +347,18 @@ static void check_list(const struct scene *s, const char *text)
                  *row || *column ? column : "center");
     }
     assert_string_equal(text, expect);
+}
+
+/* Questions about one fact of one object. */
+static void check_fact(const struct scene_qa *q, const struct heard *h, const struct scene_object *o)
+{
+    const char *right = q->kind == SCENE_ASK_COLOUR  ? scene_colours[o->colour].name
+                        : q->kind == SCENE_ASK_SHAPE ? scene_shapes[o->shape].name
+                        : q->kind == SCENE_ASK_SIZE  ? (o->size ? "large" : "small")
+                                                     : scene_position_names[scene_position(o->x, o->y)];
+    assert_string_equal(q->answer, right);
+    assert_true(q->kind != SCENE_ASK_COLOUR || h->colour[0] < 0); /* the question must not tell */
+    assert_true(q->kind != SCENE_ASK_SHAPE || h->shape[0] < 0);
 }
 
 static void check_answer(const struct scene *s, const struct scene_qa *q)
@@ -362,15 +383,7 @@ static void check_answer(const struct scene *s, const struct scene_qa *q)
     }
     assert_int_equal(h.things, 1);
     assert_int_equal(n, 1);
-    const char *right = q->kind == SCENE_ASK_COLOUR  ? scene_colours[o->colour].name
-                        : q->kind == SCENE_ASK_SHAPE ? scene_shapes[o->shape].name
-                        : q->kind == SCENE_ASK_SIZE  ? (o->size ? "large" : "small")
-                                                     : scene_position_names[scene_position(o->x, o->y)];
-    assert_string_equal(q->answer, right);
-    if (q->kind == SCENE_ASK_COLOUR) /* the question must not tell */
-        assert_int_equal(h.colour[0], -1);
-    if (q->kind == SCENE_ASK_SHAPE)
-        assert_int_equal(h.shape[0], -1);
+    check_fact(q, &h, o);
 }
 
 static void answers_follow_from_the_scene(void **state)
