@@ -32,8 +32,9 @@ VEC_FN struct act_pair act_relu2(vec x)
 /* x s(u), with u = u(x) and its derivative du. */
 VEC_FN struct act_pair act_gated(vec x, vec u, vec du)
 {
-    vec one = v_set(1.0f), d = v_add(one, v_exp(v_neg(u))), s = v_div(one, d);
-    vec rest = v_mul(v_mul(s, v_sub(one, s)), du);
+    vec one = v_set(1.0f), e = v_exp(v_neg(u)), d = v_add(one, e), s = v_div(one, d);
+    vec rest = v_mul(s, v_min(v_set(3e38f), e)); /* 1 - s, without cancellation */
+    rest = v_mul(v_mul(s, rest), du);
     return (struct act_pair){v_div(x, d), v_fma(x, rest, s)};
 }
 VEC_FN struct act_pair act_silu(vec x) { return act_gated(x, x, v_set(1.0f)); }
