@@ -233,9 +233,10 @@ static int read_file(struct safetensors *st, const char *place, struct span file
         rc = take_entries(st, place, header, data, first);
     json_decref(header);
     TRY(rc);
-    if (st->count > from)
-        qsort(st->tensors + from, st->count - from, sizeof *st->tensors, by_offset);
-    TRY(check_tiling(place, st->tensors + from, st->count - from, data));
+    struct st_tensor *own = st->count > from ? st->tensors + from : NULL;
+    if (own)
+        qsort(own, st->count - from, sizeof *own, by_offset);
+    TRY(check_tiling(place, own, st->count - from, data));
     return name_entries(st, place, from);
 }
 

@@ -238,9 +238,19 @@ void disk_record(const char *where)
     seam_set(&recording);
 }
 
+static int no_fsync(int fd) { return 0; }
+
+void disk_plain(void)
+{
+    static struct seam plain;
+    plain = *seam_real();
+    plain.fsync = no_fsync;
+    seam_set(&plain);
+}
+
 int disk_stop(void)
 {
-    seam_set(NULL);
+    disk_plain();
     return op_count;
 }
 

@@ -9,6 +9,9 @@
 
 /* Record from now on everything below `root` (an existing, empty folder). */
 void disk_record(const char *root);
+/* The real disk, but for fsync, which does nothing: tests need no durability of the host. Recording and
+ * failing end here too. */
+void disk_plain(void);
 /* Stop; the number of recorded calls. */
 int disk_stop(void);
 int disk_calls(void); /* recorded so far */
