@@ -15,10 +15,10 @@
 struct gemm_micro;
 
 struct kernels {
+    const struct gemm_micro *gemm[GEMM_FORMAT_COUNT]; /* gemm_micro.h */
 #define KERNEL(name, ret, ...) name##_fn *name;
 #include "kernels/kernels.def"
 #undef KERNEL
-    const struct gemm_micro *gemm[GEMM_FORMAT_COUNT]; /* gemm_micro.h */
 };
 
 /* Every instruction set's part, in files compiled with its flags. */

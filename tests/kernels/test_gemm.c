@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "checkasm.h"
 #include "kernels/gemm_micro.h"
+#include "kernels/x86/gemm_amx.h"
 
 enum { MOST_THREADS = 3 };
 static struct pool *pools[MOST_THREADS + 1];
@@ -172,6 +173,40 @@ static void test_blocked(void **state)
     }
 }
 
+/* The tile profile: the emulated tile kernel, and the real one where there is one, against its own
+ * reference. */
+static void check_tiles(int M, int N, int K)
+{
+    const struct gemm_micro *real = NULL;
+    cpu_set_mask(cpu_features());
+    if (cpu_features() & CPU_amxbf16)
+        real = kernels_active()->gemm[GEMM_BF16];
+    const struct gemm_micro *variants[] = {&gemm_amx_emulated, real};
+    struct product p = product_new(GEMM_BF16, M, N, K);
+    float *want = malloc(p.c.len), *got = malloc(p.c.len);
+    assert_true(want && got);
+    compute(&p, &gemm_ref_bf16_tiles, 1, false, want);
+    for (int v = 0; v < 2 && variants[v]; v++) {
+        int threads = 1 + below(MOST_THREADS);
+        compute(&p, variants[v], threads, true, got);
+        size_t at = check_diff(want, got, p.c.len / sizeof(float));
+        if (at < p.c.len / sizeof(float))
+            say(&p, variants[v]->name, cpu_features(), threads, at);
+    }
+    assert_int_equal(amx_faults, 0);
+    free(want);
+    free(got);
+    product_free(&p);
+}
+
+static void test_tiles(void **state)
+{
+    for (int i = 0; i < 60; i++)
+        check_tiles(1 + below(70), 1 + below(70), 1 + below(70));
+    check_tiles(1 + below(40), 1 + below(70), 500 + below(600));
+    check_tiles(33, 520 + below(20), 64);
+}
+
 /* Adding up two halves of the chain is the whole chain. */
 static void test_accumulate(void **state)
 {
@@ -262,6 +297,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small),
         cmocka_unit_test(test_blocked),
+        cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_accumulate),
     };
     check_start(argc, argv);
