@@ -1,0 +1,40 @@
+/* Training from a recipe. */
+/* SPDX-License-Identifier: MIT */
+#ifndef NUNCHI_TRAIN_H
+#define NUNCHI_TRAIN_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "nunchi/error.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct nun_train_progress {
+    const char *stage;
+    uint64_t step, steps;          /* done, in all stages */
+    double loss, rate, grad_norm;  /* of this step */
+    double tokens_per_s, flops_per_s, seconds_left;
+    double mfu;                    /* share of the measured peak; 0 when unknown */
+    bool skipped;                  /* not applied: a number was not finite */
+    const char *score;             /* after an evaluation, one line; else NULL */
+};
+
+struct nun_train_options {
+    const char *recipe;            /* path of the YAML file */
+    const char *output;            /* NULL: as the recipe says */
+    int threads;                   /* 0: all CPUs */
+    bool resume;                   /* go on from the newest good checkpoint */
+    uint64_t stop_after;           /* stop after that many steps of this call, saved; 0: run to the end */
+    /* Called after every step; return non-zero to stop (the state is saved). May be NULL. */
+    int (*progress)(void *arg, const struct nun_train_progress *p);
+    void *arg;
+};
+
+/* Run a recipe. Writes checkpoints and log.jsonl under its `runs`, the finished model into its `output`.
+ * NUN_ESTOP when stopped early. */
+int nun_train(const struct nun_train_options *options);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,192 @@
+/* The YAML schema of recipes, as tables, and their defaults and checks. */
+/* SPDX-License-Identifier: MIT */
+#include "train/recipe.h"
+
+#include <cyaml/cyaml.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/file.h"
+
+#define UINT(key, type, member) CYAML_FIELD_UINT(key, CYAML_FLAG_OPTIONAL, type, member)
+#define FLOAT(key, type, member) CYAML_FIELD_FLOAT(key, CYAML_FLAG_OPTIONAL, type, member)
+#define TEXT(key, type, member, flag) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | flag, type, member, 0, 4096)
+
+static const cyaml_schema_field_t weight_fields[] = {
+    TEXT("name", struct recipe_weight, name, 0),
+    CYAML_FIELD_FLOAT("weight", CYAML_FLAG_DEFAULT, struct recipe_weight, weight),
+    CYAML_FIELD_END};
+static const cyaml_schema_value_t weight_value = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct recipe_weight, weight_fields)};
+static const cyaml_schema_value_t text_value = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, 256)};
+
+static const cyaml_schema_field_t stage_fields[] = {
+    TEXT("name", struct recipe_stage, name, 0),
+    CYAML_FIELD_UINT("pictures", CYAML_FLAG_DEFAULT, struct recipe_stage, pictures),
+    CYAML_FIELD_UINT("batch", CYAML_FLAG_DEFAULT, struct recipe_stage, batch),
+    UINT("accumulate", struct recipe_stage, accumulate),
+    CYAML_FIELD_UINT("tokens", CYAML_FLAG_DEFAULT, struct recipe_stage, tokens),
+    CYAML_FIELD_UINT("answers", CYAML_FLAG_DEFAULT, struct recipe_stage, answers),
+    UINT("questions", struct recipe_stage, questions),
+    UINT("decoder_layers", struct recipe_stage, decoder_layers),
+    CYAML_FIELD_SEQUENCE("learn", CYAML_FLAG_POINTER, struct recipe_stage, learn, &text_value, 1, 16),
+    CYAML_FIELD_FLOAT("lr", CYAML_FLAG_DEFAULT, struct recipe_stage, lr),
+    FLOAT("weight_decay", struct recipe_stage, weight_decay),
+    FLOAT("clip", struct recipe_stage, clip),
+    FLOAT("dropout", struct recipe_stage, dropout),
+    TEXT("optimizer", struct recipe_stage, optimizer, CYAML_FLAG_OPTIONAL),
+    TEXT("schedule", struct recipe_stage, schedule, CYAML_FLAG_OPTIONAL),
+    UINT("warmup", struct recipe_stage, warmup),
+    FLOAT("decay", struct recipe_stage, decay),
+    FLOAT("floor", struct recipe_stage, floor),
+    UINT("max_objects", struct recipe_stage, max_objects),
+    UINT("text_min", struct recipe_stage, text_min),
+    UINT("text_max", struct recipe_stage, text_max),
+    FLOAT("text_spread", struct recipe_stage, text_spread),
+    FLOAT("augment", struct recipe_stage, augment),
+    CYAML_FIELD_SEQUENCE("pictures_mix", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, pictures_mix,
+                         &weight_value, 0, SCENE_PICTURE_COUNT),
+    CYAML_FIELD_SEQUENCE("questions_mix", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, questions_mix,
+                         &weight_value, 0, SCENE_KIND_COUNT),
+    CYAML_FIELD_END};
+static const cyaml_schema_value_t stage_value = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct recipe_stage, stage_fields)};
+
+static const cyaml_schema_field_t recipe_fields[] = {
+    TEXT("name", struct recipe, name, 0),
+    TEXT("model", struct recipe, model, 0),
+    TEXT("output", struct recipe, output, 0),
+    TEXT("runs", struct recipe, runs, 0),
+    CYAML_FIELD_UINT("seed", CYAML_FLAG_DEFAULT, struct recipe, seed),
+    UINT("vocab", struct recipe, vocab),
+    UINT("save_every", struct recipe, save_every),
+    UINT("eval_every", struct recipe, eval_every),
+    UINT("eval_pictures", struct recipe, eval_pictures),
+    TEXT("save_dtype", struct recipe, save_dtype, CYAML_FLAG_OPTIONAL),
+    TEXT("compute", struct recipe, compute, CYAML_FLAG_OPTIONAL),
+    CYAML_FIELD_SEQUENCE("stages", CYAML_FLAG_POINTER, struct recipe, stages, &stage_value, 1, 64),
+    CYAML_FIELD_END};
+static const cyaml_schema_value_t recipe_value = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct recipe, recipe_fields)};
+
+/* libcyaml's own words about the file end up in the error sentence. */
+static void keep_log(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
+{
+    char *last = ctx;
+    if (level >= CYAML_LOG_ERROR && !last[0])
+        vsnprintf(last, 512, fmt, args);
+}
+
+static void *heap(void *ctx, void *p, size_t size)
+{
+    if (size)
+        return mem_realloc(MEM_TRAIN, p, size);
+    mem_free(p);
+    return NULL;
+}
+
+static cyaml_config_t yaml_config(char *last)
+{
+    return (cyaml_config_t){.log_fn = keep_log, .log_ctx = last, .log_level = CYAML_LOG_ERROR, .mem_fn = heap, .flags = CYAML_CFG_DEFAULT};
+}
+
+static int check_stage(const struct recipe_stage *s, const char *path)
+{
+    static const char *const schedules[] = {"constant", "linear", "cosine"};
+    bool known = !s->schedule;
+    for (size_t i = 0; i < 3 && !known; i++)
+        known = !strcmp(s->schedule, schedules[i]);
+    if (!known)
+        return err_set(NUN_EFORMAT, "%s: stage %s: schedule \"%s\" is none of constant, linear, cosine", path, s->name, s->schedule);
+    if (!s->batch || s->batch > 4096 || !s->pictures || s->tokens < 8 || s->tokens > 65536 || !s->answers || s->answers > s->tokens)
+        return err_set(NUN_EFORMAT, "%s: stage %s: batch %u (1..4096), pictures %u (1..), tokens %u (8..65536), answers %u (1..tokens)",
+                       path, s->name, s->batch, s->pictures, s->tokens, s->answers);
+    if (!(s->lr > 0 && s->lr < 10) || s->dropout < 0 || s->dropout >= 1)
+        return err_set(NUN_EFORMAT, "%s: stage %s: lr %g must be in (0, 10), dropout %g in [0, 1)", path, s->name,
+                       (double)s->lr, (double)s->dropout);
+    return 0;
+}
+
+int recipe_load(const char *path, struct recipe **out)
+{
+    *out = NULL;
+    char last[512] = "";
+    struct buf text;
+    buf_init(&text, MEM_TRAIN, LIMIT_OF(recipe_bytes));
+    int rc = file_read(path, &text);
+    if (rc >= 0) {
+        cyaml_config_t config = yaml_config(last);
+        cyaml_err_t e = cyaml_load_data((const uint8_t *)text.ptr, text.len, &config, &recipe_value, (cyaml_data_t **)out, NULL);
+        last[strcspn(last, "\n")] = 0;
+        if (e != CYAML_OK)
+            rc = err_set(NUN_EFORMAT, "%s: %s: %s", path, cyaml_strerror(e), last);
+    }
+    buf_free(&text);
+    for (uint32_t i = 0; rc >= 0 && i < (*out)->stages_count; i++)
+        rc = check_stage(&(*out)->stages[i], path);
+    if (rc < 0) {
+        recipe_free(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+void recipe_free(struct recipe *r)
+{
+    if (!r)
+        return;
+    char last[512] = "";
+    cyaml_config_t config = yaml_config(last);
+    cyaml_free(&config, &recipe_value, r, 0);
+}
+
+static int mix(const struct recipe_weight *rows, uint32_t n, const char *const *names, int count, float *out, const char *stage)
+{
+    if (!n)
+        return 0;
+    memset(out, 0, (size_t)count * sizeof *out);
+    for (uint32_t i = 0; i < n; i++) {
+        int k = 0;
+        while (k < count && strcmp(names[k], rows[i].name))
+            k++;
+        if (k == count)
+            return err_set(NUN_EFORMAT, "recipe: stage %s: \"%s\" is no kind of picture or question", stage, rows[i].name);
+        out[k] = rows[i].weight;
+    }
+    return 0;
+}
+
+static const char *const picture_names[SCENE_PICTURE_COUNT] = {"objects", "text", "bars", "mixed"};
+
+int recipe_scene(const struct recipe_stage *s, int side, enum scene_split split, struct scene_config *out)
+{
+    *out = scene_config_default;
+    out->side = side;
+    out->split = split;
+    if (s->max_objects)
+        out->max_objects = (int)s->max_objects;
+    if (s->text_min)
+        out->text_min = (int)s->text_min;
+    if (s->text_max)
+        out->text_max = (int)s->text_max;
+    out->text_spread = s->text_spread;
+    out->augment = s->augment;
+    TRY(mix(s->pictures_mix, s->pictures_mix_count, picture_names, SCENE_PICTURE_COUNT, out->picture_weight, s->name));
+    return mix(s->questions_mix, s->questions_mix_count, scene_kind_names, SCENE_KIND_COUNT, out->question_weight, s->name);
+}
+
+float recipe_rate(const struct recipe_stage *s, uint64_t at, uint64_t total)
+{
+    double f = 1, x = total > 1 ? (double)at / (double)(total - 1) : 0;
+    const char *kind = s->schedule ? s->schedule : "constant";
+    if (!strcmp(kind, "cosine"))
+        f = 0.5 * (1 + cos(3.14159265358979 * x));
+    if (!strcmp(kind, "linear")) {
+        double decay = s->decay > 0 ? s->decay : 1;
+        f = x > 1 - decay ? (1 - x) / decay : 1;
+    }
+    f = s->floor + (1 - s->floor) * f;
+    if (at < s->warmup)
+        f *= (double)(at + 1) / (double)s->warmup;
+    return (float)(s->lr * f);
+}

@@ -1,0 +1,84 @@
+/* The graph of a training or validation step. */
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "base/err.h"
+#include "train/trainer.h"
+
+static void inputs(struct train_graph *t, const struct batch_shape *s)
+{
+    struct graph *g = t->graph;
+    int P = s->pictures, T = s->tokens;
+    t->pixels = g_input(g, "pixels", DT_F32, SHAPE4(P, 3, s->side, s->side));
+    t->ids = g_input(g, "ids", DT_I32, SHAPE1(P * T));
+    t->pos = g_input(g, "pos", DT_I32, SHAPE1(P * T));
+    t->spans = g_input(g, "spans", DT_I32, SHAPE3(P, T, 4));
+    t->image_rows = g_input(g, "image_rows", DT_I32, SHAPE1(P * s->image_tokens));
+    t->pick = g_input(g, "pick", DT_I32, SHAPE1(P * s->answers));
+    t->labels = g_input(g, "labels", DT_I32, SHAPE1(P * s->answers));
+    t->share = g_input(g, "share", DT_F32, SHAPE1(1));
+}
+
+static void bind(struct train_graph *t)
+{
+    struct { struct g_tensor *to; void *from; } rows[] = {
+        {t->pixels, t->batch->pixels}, {t->ids, t->batch->ids}, {t->pos, t->batch->pos}, {t->spans, t->batch->spans},
+        {t->image_rows, t->batch->image_rows}, {t->pick, t->batch->pick}, {t->labels, t->batch->labels}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        rows[i].to->data = rows[i].from;
+}
+
+static int build(struct train_graph *t, const struct trainer *tr, const struct recipe_stage *s, bool learn)
+{
+    const struct batch_shape *shape = &t->batch->shape;
+    struct graph *g = t->graph;
+    g->training = learn;
+    inputs(t, shape);
+    struct g_tensor *features = model_images(g, tr->model, t->pixels);
+    struct model_text in = {
+        .seq = {.batch = shape->pictures, .tokens = shape->tokens, .pos = t->pos, .spans = t->spans},
+        .ids = t->ids, .images = features, .image_rows = t->image_rows, .pick = t->pick, .layers = (int)s->decoder_layers};
+    t->logits = model_logits(g, tr->model, &in);
+    t->loss = g_output(g_cross_entropy(g, t->logits, t->labels));
+    if (!learn)
+        g_output(t->logits);
+    TRY(graph_error(g));
+    if (learn)
+        TRY(graph_backward(g, t->loss, t->share));
+    TRY(plan_create(g, &t->plan));
+    bind(t);
+    return 0;
+}
+
+int train_graph_create(const struct trainer *tr, const struct recipe_stage *s, bool learn, struct train_graph *out)
+{
+    memset(out, 0, sizeof *out);
+    uint32_t micro = s->accumulate > 1 ? s->accumulate : 1;
+    struct batch_shape shape = {
+        .pictures = (int)(s->batch / micro), .tokens = (int)s->tokens, .answers = (int)s->answers,
+        .questions = s->questions ? (int)s->questions : 1,
+        .image_tokens = model_image_tokens(tr->model), .side = model_image_size(tr->model)};
+    if (s->batch % micro || shape.questions > SCENE_MAX_QUESTIONS)
+        return err_set(NUN_EFORMAT, "stage %s: batch %u is not a multiple of accumulate %u, or questions %d over %d", s->name,
+                       s->batch, micro, shape.questions, SCENE_MAX_QUESTIONS);
+    if (shape.tokens < shape.image_tokens + 3)
+        return err_set(NUN_EFORMAT, "stage %s: tokens %d cannot hold the %d of a picture", s->name, shape.tokens, shape.image_tokens);
+    enum gemm_format compute = tr->recipe->compute && !strcmp(tr->recipe->compute, "f32") ? GEMM_F32 : GEMM_BF16;
+    int threads = pool_threads(tr->pool);
+    int rc = batch_create(&shape, threads, &out->batch);
+    if (rc >= 0)
+        rc = graph_create(compute, threads, &out->graph);
+    if (rc >= 0)
+        rc = build(out, tr, s, learn);
+    if (rc < 0)
+        train_graph_free(out);
+    return rc;
+}
+
+void train_graph_free(struct train_graph *g)
+{
+    plan_free(g->plan);
+    graph_free(g->graph);
+    batch_free(g->batch);
+    memset(g, 0, sizeof *g);
+}
