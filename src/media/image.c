@@ -160,10 +160,9 @@ int image_apply_alpha(struct image *img, enum image_alpha alpha)
         return 0;
     rgba_to_rgb(img, rows[alpha].blend, rows[alpha].background);
     uint8_t *smaller = mem_realloc(MEM_MEDIA, img->data, image_bytes(img));
-    if (smaller)
-        img->data = smaller; /* else the larger block stays, which is as good */
-    else
-        err_clear();
+    if (!smaller)
+        return NUN_ENOMEM;
+    img->data = smaller;
     return 0;
 }
 

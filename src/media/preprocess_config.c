@@ -213,7 +213,7 @@ static int read_crop(const struct key_row *row, const json_t *obj, const char *p
 static json_t *write_sides(const struct key_row *row, const struct preprocess_facts *f)
 {
     const struct preprocess_sides *s = CONST_MEMBER(struct preprocess_sides, f, row);
-    if (s == &f->size && f->kind->uses & USES_CROP_PCT)
+    if (s == &f->size && f->kind->uses & USES_CROP_PCT && f->do_resize) /* what settle() made of it, undone */
         return json_pack("{si}", "shortest_edge", f->do_center_crop ? f->crop.height : f->size.height);
     if (s->shortest_edge)
         return json_pack("{si}", "shortest_edge", s->shortest_edge);
