@@ -1,0 +1,553 @@
+/* Attention tile by tile, written once on the sixteen lanes of a vec_*.h and compiled by every
+ * instruction set; the contract is attention.h. Rows lie in the lanes, so that no sum crosses lanes and
+ * every chain is a row's own. The including file brings masks (v_between, v_fma_if, ...), a transpose
+ * and how many registers there are: ATTN_NQ vectors of lanes by ATTN_KEYS keys make a score tile,
+ * ATTN_NQ by ATTN_DIMS a result tile, ATTN_ROWS by 2 vectors a tile of key gradients. */
+/* SPDX-License-Identifier: MIT */
+#ifndef KERNELS_ATTENTION_TMPL_H
+#define KERNELS_ATTENTION_TMPL_H
+#include <string.h>
+#include "kernels/attention_tile.h"
+#include "kernels/kernels.h"
+#include "kernels/vecmath.h"
+
+#define UNROLL _Pragma("GCC unroll 16")
+#define ATTN_STEP static inline __attribute__((always_inline))
+
+static int attn_min(int a, int b) { return a < b ? a : b; }
+static int attn_max(int a, int b) { return a > b ? a : b; }
+
+/* ---- a tile: which rows, which keys ---- */
+
+static float *attn_take(char **at, size_t floats)
+{
+    float *p = (float *)*at;
+    *at += (floats * sizeof(float) + 63) & ~(size_t)63;
+    return p;
+}
+
+static void tile_memory(struct attn_tile *t, void *scratch, bool grad)
+{
+    char *at = scratch;
+    t->width = (t->a->D + VEC - 1) / VEC * VEC;
+    size_t slots = ATTN_SLOTS * ATTN_LANES, rows = (size_t)t->width * ATTN_LANES;
+    t->mask = (uint16_t *)attn_take(&at, ATTN_SLOTS * 2);
+    t->p = attn_take(&at, slots);
+    t->qt = attn_take(&at, rows);
+    t->ot = attn_take(&at, rows);
+    if (!grad)
+        return;
+    t->dp = attn_take(&at, slots);
+    t->slope = attn_take(&at, slots);
+    t->dot = attn_take(&at, rows);
+    t->q = attn_take(&at, rows);
+    t->dout = attn_take(&at, rows);
+}
+
+/* The spans of every lane, cut to the keys. Lanes beyond the last row repeat it. */
+static void tile_spans(struct attn_tile *t)
+{
+    const struct attn *a = t->a;
+    memset(t->lo, 0, sizeof(t->lo));
+    memset(t->hi, 0, sizeof(t->hi));
+    for (int r = 0; r < t->ld; r++) {
+        const int32_t *span = a->spans + (t->first + attn_min(r, t->n - 1)) / a->heads * a->span_stride;
+        for (int s = 0; s < a->n_spans; s++) {
+            t->lo[s][r] = attn_max(span[2 * s], 0);
+            t->hi[s][r] = attn_min(span[2 * s + 1], a->keys);
+        }
+    }
+}
+
+/* Put [lo, hi) among the ranges, which stay sorted and apart. */
+static void range_add(struct attn_tile *t, int32_t lo, int32_t hi)
+{
+    int i = t->n_ranges, end;
+    while (i > 0 && t->range[i - 1][1] >= lo)
+        i--;
+    for (end = i; end < t->n_ranges && t->range[end][0] <= hi; end++) {
+        lo = attn_min(lo, t->range[end][0]);
+        hi = attn_max(hi, t->range[end][1]);
+    }
+    memmove(t->range[i + 1], t->range[end], (size_t)(t->n_ranges - end) * sizeof(t->range[0]));
+    t->range[i][0] = lo;
+    t->range[i][1] = hi;
+    t->n_ranges += 1 - (end - i);
+}
+
+static void tile_ranges(struct attn_tile *t)
+{
+    t->n_ranges = 0;
+    for (int r = 0; r < t->n; r++)
+        for (int s = 0; s < t->a->n_spans; s++)
+            if (t->lo[s][r] < t->hi[s][r] &&
+                (r == 0 || t->lo[s][r] != t->lo[s][r - 1] || t->hi[s][r] != t->hi[s][r - 1]))
+                range_add(t, t->lo[s][r], t->hi[s][r]);
+}
+
+/* Lanes that attend to every key of [pos, end), as far as one span tells. */
+static unsigned lanes_all(const struct attn_tile *t, int v, int32_t pos, int32_t end)
+{
+    unsigned all = 0;
+    for (int s = 0; s < t->a->n_spans; s++)
+        all |= v_covers(t->lo[s] + v * VEC, t->hi[s] + v * VEC, pos, end);
+    return all;
+}
+
+static void piece_masks(struct attn_tile *t, struct attn_piece *p)
+{
+    uint16_t *m = t->mask + p->slot * 2;
+    p->full = true;
+    for (int v = 0; v < t->nq; v++)
+        p->full &= lanes_all(t, v, p->pos, p->pos + p->n) == 0xffff;
+    if (p->full) {
+        memset(m, 0xff, (size_t)p->n * 2 * sizeof(*m));
+        return;
+    }
+    for (int j = 0; j < p->n; j++)
+        for (int v = 0; v < t->nq; v++)
+            m[2 * j + v] = (uint16_t)lanes_all(t, v, p->pos + j, p->pos + j + 1);
+}
+
+/* Fill the slots with the keys from `at` on; false when there are none. */
+static bool tile_next(struct attn_tile *t, struct attn_place *at)
+{
+    t->n_slots = t->n_pieces = 0;
+    while (at->range < t->n_ranges && t->n_pieces < ATTN_PIECES && t->n_slots < ATTN_SLOTS) {
+        const int32_t *range = t->range[at->range];
+        int32_t pos = attn_max(at->pos, range[0]);
+        int32_t end = attn_min(range[1], (pos / ATTN_PAGE + 1) * ATTN_PAGE);
+        struct attn_piece *p = &t->piece[t->n_pieces++];
+        *p = (struct attn_piece){.pos = pos, .n = attn_min(end - pos, ATTN_SLOTS - t->n_slots), .slot = t->n_slots};
+        t->n_slots += p->n;
+        piece_masks(t, p);
+        at->pos = pos + p->n;
+        if (at->pos == range[1])
+            at->range++;
+    }
+    return t->n_slots > 0;
+}
+
+/* ---- rows in and out ---- */
+
+static const float *lane_row(const struct attn_tile *t, const float *x, int r)
+{
+    const struct attn *a = t->a;
+    int row = t->first + r;
+    return x + row / a->heads * a->q_stride + (ptrdiff_t)(row % a->heads) * a->D;
+}
+
+/* by_dim[d][lane] = f * row, by_lane[lane][width] the same (NULL: not wanted). Other lanes get zeros. */
+static void rows_in(const struct attn_tile *t, const float *x, float f, float *by_dim, float *by_lane)
+{
+    int D = t->a->D;
+    for (int r0 = 0; r0 < t->ld; r0 += VEC)
+        for (int d = 0; d < t->width; d += VEC) {
+            vec v[VEC];
+            for (int i = 0; i < VEC; i++) {
+                v[i] = r0 + i < t->n ? v_mul(v_load(lane_row(t, x, r0 + i) + d, attn_min(VEC, D - d)), v_set(f)) : v_set(0);
+                if (by_lane)
+                    v_store(by_lane + (r0 + i) * t->width + d, VEC, v[i]);
+            }
+            v_transpose(v);
+            for (int i = 0; i < VEC; i++)
+                v_store(by_dim + (d + i) * t->ld + r0, VEC, v[i]);
+        }
+}
+
+/* Rows out of results by dimension, times the lanes' factors. */
+static void rows_out(const struct attn_tile *t, const float *by_dim, const float *factor, float *out)
+{
+    int D = t->a->D;
+    for (int r0 = 0; r0 < t->n; r0 += VEC)
+        for (int d = 0; d < t->width; d += VEC) {
+            vec v[VEC], f = v_load(factor + r0, VEC);
+            for (int i = 0; i < VEC; i++)
+                v[i] = v_mul(v_load(by_dim + (d + i) * t->ld + r0, VEC), f);
+            v_transpose(v);
+            for (int i = 0; i < VEC && r0 + i < t->n; i++)
+                v_store(out + (lane_row(t, t->a->q, r0 + i) - t->a->q) + d, attn_min(VEC, D - d), v[i]);
+        }
+}
+
+/* ---- products ---- */
+
+/* out[j][lane] = chain over d of qt[d][lane] * k[j][d], nk keys, nq vectors */
+ATTN_STEP void score_keys(const int nk, const int nq, int D, const float *qt, const float *k, ptrdiff_t stride, int ld,
+                          float *out)
+{
+    vec s[ATTN_KEYS][ATTN_NQ];
+    UNROLL for (int j = 0; j < nk; j++)
+        UNROLL for (int v = 0; v < nq; v++)
+            s[j][v] = v_set(0);
+    for (int d = 0; d < D; d++) {
+        vec q[ATTN_NQ];
+        UNROLL for (int v = 0; v < nq; v++)
+            q[v] = v_load(qt + d * ld + v * VEC, VEC);
+        UNROLL for (int j = 0; j < nk; j++) {
+            vec b = v_set(k[j * stride + d]);
+            UNROLL for (int v = 0; v < nq; v++)
+                s[j][v] = v_fma(q[v], b, s[j][v]);
+        }
+    }
+    UNROLL for (int j = 0; j < nk; j++)
+        UNROLL for (int v = 0; v < nq; v++)
+            v_store(out + j * ld + v * VEC, VEC, s[j][v]);
+}
+
+/* CASES(n, F): F(1) ... F(8) by a count that is only known here. */
+#define CASE(n, F) case n: F(n); break;
+#define CASES(n, F) switch (n) { CASE(1, F) CASE(2, F) CASE(3, F) CASE(4, F) CASE(5, F) CASE(6, F) CASE(7, F) CASE(8, F) }
+
+ATTN_STEP void score_run(const int nq, int n, int D, const float *qt, const float *k, ptrdiff_t stride, int ld, float *out)
+{
+    for (; n >= ATTN_KEYS; n -= ATTN_KEYS, k += ATTN_KEYS * stride, out += ATTN_KEYS * ld)
+        score_keys(ATTN_KEYS, nq, D, qt, k, stride, ld, out);
+#define SCORE(nk) if (nk < ATTN_KEYS) score_keys(nk, nq, D, qt, k, stride, ld, out)
+    CASES(n, SCORE)
+#undef SCORE
+}
+
+static void score_run1(int n, int D, const float *qt, const float *k, ptrdiff_t stride, int ld, float *out)
+{
+    score_run(1, n, D, qt, k, stride, ld, out);
+}
+static void score_run2(int n, int D, const float *qt, const float *k, ptrdiff_t stride, int ld, float *out)
+{
+    score_run(ATTN_NQ, n, D, qt, k, stride, ld, out);
+}
+
+/* out[slot][lane] = products of the rows in qt with the slots' rows of x */
+static void tile_products(const struct attn_tile *t, const float *qt, const struct attn_kv *x, float *out)
+{
+    for (int i = 0; i < t->n_pieces; i++) {
+        const struct attn_piece *p = &t->piece[i];
+        const float *k = attn_kv_row(x, p->pos);
+        for (int v = 0; v < t->nq; v += ATTN_NQ)
+            (t->nq - v >= ATTN_NQ ? score_run2 : score_run1)(p->n, t->a->D, qt + v * VEC, k, x->stride, t->ld,
+                                                             out + p->slot * t->ld + v * VEC);
+    }
+}
+
+/* ot[d][lane] += chain over the slots of w[slot][lane] * x[slot][d] where the lane attends, nd dimensions */
+ATTN_STEP void mix_dims(const int nd, const int nq, const struct attn_tile *t, const float *w, const struct attn_kv *x,
+                        int d, int v0, float *ot)
+{
+    vec o[ATTN_DIMS][ATTN_NQ];
+    int ld = t->ld;
+    UNROLL for (int i = 0; i < nd; i++)
+        UNROLL for (int v = 0; v < nq; v++)
+            o[i][v] = v_load(ot + i * ld + v * VEC, VEC);
+    for (const struct attn_piece *p = t->piece; p < t->piece + t->n_pieces; p++) {
+        const float *row = attn_kv_row(x, p->pos) + d, *at = w + p->slot * ld;
+        const uint16_t *mask = t->mask + p->slot * 2 + v0;
+        for (int j = 0; p->full && j < p->n; j++, row += x->stride, at += ld)
+            UNROLL for (int i = 0; i < nd; i++)
+                UNROLL for (int v = 0; v < nq; v++)
+                    o[i][v] = v_fma(v_load(at + v * VEC, VEC), v_set(row[i]), o[i][v]);
+        for (int j = 0; !p->full && j < p->n; j++, row += x->stride, at += ld, mask += 2)
+            UNROLL for (int v = 0; v < nq; v++) {
+                vmask m = v_mask(mask[v]);
+                vec a = v_load(at + v * VEC, VEC);
+                UNROLL for (int i = 0; i < nd; i++)
+                    o[i][v] = v_fma_if(m, a, v_set(row[i]), o[i][v]);
+            }
+    }
+    UNROLL for (int i = 0; i < nd; i++)
+        UNROLL for (int v = 0; v < nq; v++)
+            v_store(ot + i * ld + v * VEC, VEC, o[i][v]);
+}
+
+ATTN_STEP void mix_run(const int nq, const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot)
+{
+    int d = 0, D = t->a->D;
+    for (; D - d >= ATTN_DIMS; d += ATTN_DIMS)
+        mix_dims(ATTN_DIMS, nq, t, w, x, d, v0, ot + d * t->ld);
+#define MIX(nd) if (nd < ATTN_DIMS) mix_dims(nd, nq, t, w, x, d, v0, ot + d * t->ld)
+    CASES(D - d, MIX)
+#undef MIX
+}
+
+static void mix_run1(const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot)
+{
+    mix_run(1, t, w, x, v0, ot);
+}
+static void mix_run2(const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot)
+{
+    mix_run(ATTN_NQ, t, w, x, v0, ot);
+}
+
+static void tile_mix(const struct attn_tile *t, const float *w, const struct attn_kv *x)
+{
+    for (int v = 0; v < t->nq; v += ATTN_NQ)
+        (t->nq - v >= ATTN_NQ ? mix_run2 : mix_run1)(t, w + v * VEC, x, v, t->ot + v * VEC);
+}
+
+/* ---- softmax, down the lanes ---- */
+
+static void tile_scores(const struct attn_tile *t)
+{
+    float cap = t->a->softcap;
+    tile_products(t, t->qt, &t->a->k, t->p);
+    if (cap != 0)
+        for (float *s = t->p; s < t->p + t->n_slots * t->ld; s += VEC)
+            v_store(s, VEC, v_mul(v_set(cap), v_tanh(v_mul(v_load(s, VEC), v_set(1.0f / cap)))));
+}
+
+static void tile_max(struct attn_tile *t)
+{
+    for (int v = 0; v < t->nq; v++) {
+        vec m = v_load(t->max + v * VEC, VEC);
+        const float *s = t->p + v * VEC;
+        for (int j = 0; j < t->n_slots; j++, s += t->ld)
+            m = v_max_if(v_mask(t->mask[2 * j + v]), v_load(s, VEC), m);
+        v_store(t->max + v * VEC, VEC, m);
+    }
+}
+
+/* Scores become exp(s - max), zero where a lane does not attend; added to sum when `add`. */
+static void tile_exp(struct attn_tile *t, bool add)
+{
+    for (int v = 0; v < t->nq; v++) {
+        vec m = v_load(t->max + v * VEC, VEC), sum = v_load(t->sum + v * VEC, VEC);
+        float *s = t->p + v * VEC;
+        for (int j = 0; j < t->n_slots; j++, s += t->ld) {
+            vec p = v_keep(v_mask(t->mask[2 * j + v]), v_exp(v_sub(v_load(s, VEC), m)));
+            sum = v_add(sum, p);
+            v_store(s, VEC, p);
+        }
+        if (add)
+            v_store(t->sum + v * VEC, VEC, sum);
+    }
+}
+
+static void tile_inverse(struct attn_tile *t)
+{
+    for (int v = 0; v < t->nq; v++) {
+        unsigned any = 0;
+        for (int s = 0; s < t->a->n_spans; s++)
+            any |= v_nonempty(t->lo[s] + v * VEC, t->hi[s] + v * VEC);
+        vec inv = v_div(v_set(1.0f), v_load(t->sum + v * VEC, VEC));
+        v_store(t->inv + v * VEC, VEC, v_keep(v_mask(any), inv));
+    }
+}
+
+/* Lanes for `left` more rows of the job, from row `first` on; queries in. */
+static void tile_begin(struct attn_tile *t, int first, int left)
+{
+    t->first = first;
+    t->n = attn_min(left, ATTN_LANES);
+    t->nq = t->n > VEC ? 2 : 1;
+    t->ld = t->nq * VEC;
+    tile_spans(t);
+    tile_ranges(t);
+    for (int i = 0; i < ATTN_LANES; i++) {
+        t->max[i] = -INFINITY;
+        t->sum[i] = t->delta[i] = 0;
+    }
+    memset(t->ot, 0, (size_t)t->width * (size_t)t->ld * sizeof(float));
+    rows_in(t, t->a->q, t->a->scale, t->qt, t->q);
+}
+
+/* Maxima over all keys. True when they are all in hand with their scores: the common case. */
+static bool tile_maxima(struct attn_tile *t)
+{
+    struct attn_place at = {0};
+    while (tile_next(t, &at)) {
+        tile_scores(t);
+        tile_max(t);
+        if (at.range == t->n_ranges && t->piece[0].pos == t->range[0][0])
+            return true;
+    }
+    return t->n_ranges == 0;
+}
+
+static void tile_forward(struct attn_tile *t)
+{
+    if (tile_maxima(t)) {
+        tile_exp(t, true);
+        tile_mix(t, t->p, &t->a->v);
+    } else {
+        for (struct attn_place at = {0}; tile_next(t, &at);) {
+            tile_scores(t);
+            tile_exp(t, true);
+            tile_mix(t, t->p, &t->a->v);
+        }
+    }
+    tile_inverse(t);
+    rows_out(t, t->ot, t->inv, t->a->out);
+}
+
+static void attention_tiles(const struct attn *a, void *scratch)
+{
+    struct attn_tile t;
+    t.a = a;
+    t.q = NULL;
+    tile_memory(&t, scratch, false);
+    for (int first = 0, rows = a->queries * a->heads; first < rows; first += t.n) {
+        tile_begin(&t, first, rows - first);
+        tile_forward(&t);
+    }
+}
+
+/* ---- backward ---- */
+
+/* p = P, dp = dP, slope = the soft cap's; delta goes on when `add`. Scores' exponentials are in p. */
+static void tile_dp(struct attn_tile *t, bool add)
+{
+    tile_products(t, t->dot, &t->a->v, t->dp);
+    for (int v = 0; v < t->nq; v++) {
+        vec inv = v_load(t->inv + v * VEC, VEC), delta = v_load(t->delta + v * VEC, VEC);
+        for (int j = 0; j < t->n_slots; j++) {
+            float *p = t->p + j * t->ld + v * VEC, *dp = t->dp + j * t->ld + v * VEC;
+            vec P = v_mul(v_load(p, VEC), inv);
+            delta = v_fma_if(v_mask(t->mask[2 * j + v]), P, v_load(dp, VEC), delta);
+            v_store(p, VEC, P);
+        }
+        if (add)
+            v_store(t->delta + v * VEC, VEC, delta);
+    }
+}
+
+static void tile_slopes(const struct attn_tile *t)
+{
+    float cap = t->a->softcap;
+    for (int i = 0; cap != 0 && i < t->n_slots * t->ld; i += VEC) {
+        vec x = v_mul(v_load(t->p + i, VEC), v_set(1.0f / cap));
+        v_store(t->slope + i, VEC, v_fma(v_neg(x), x, v_set(1.0f)));
+    }
+}
+
+static void tile_ds(const struct attn_tile *t)
+{
+    bool cap = t->a->softcap != 0;
+    for (int v = 0; v < t->nq; v++) {
+        vec delta = v_load(t->delta + v * VEC, VEC);
+        for (int j = 0; j < t->n_slots; j++) {
+            int i = j * t->ld + v * VEC;
+            vec ds = v_mul(v_load(t->p + i, VEC), v_sub(v_load(t->dp + i, VEC), delta));
+            ds = cap ? v_mul(ds, v_load(t->slope + i, VEC)) : ds;
+            v_store(t->dp + i, VEC, v_keep(v_mask(t->mask[2 * j + v]), ds));
+        }
+    }
+}
+
+/* rows[j][c] += chain over the lanes r of w[j][r] * x[r][c], nk keys, `cols` of up to nv vectors */
+ATTN_STEP void spread_keys(const int nk, const int nv, const struct attn_tile *t, const float *w, const float *x, float *rows,
+                           ptrdiff_t stride, int cols)
+{
+    vec acc[ATTN_ROWS][2];
+    UNROLL for (int j = 0; j < nk; j++)
+        UNROLL for (int c = 0; c < nv; c++)
+            acc[j][c] = v_load(rows + j * stride + c * VEC, attn_min(VEC, cols - c * VEC));
+    for (int r = 0; r < t->n; r++) {
+        vec xr[2];
+        UNROLL for (int c = 0; c < nv; c++)
+            xr[c] = v_load(x + r * t->width + c * VEC, VEC);
+        UNROLL for (int j = 0; j < nk; j++) {
+            vec b = v_set(w[j * t->ld + r]);
+            UNROLL for (int c = 0; c < nv; c++)
+                acc[j][c] = v_fma(b, xr[c], acc[j][c]);
+        }
+    }
+    UNROLL for (int j = 0; j < nk; j++)
+        UNROLL for (int c = 0; c < nv; c++)
+            v_store(rows + j * stride + c * VEC, attn_min(VEC, cols - c * VEC), v_add(acc[j][c], v_set(0)));
+}
+
+ATTN_STEP void spread_run(const int nv, const struct attn_tile *t, int n, const float *w, const float *x, float *rows,
+                          ptrdiff_t stride, int cols)
+{
+    for (; n >= ATTN_ROWS; n -= ATTN_ROWS, w += ATTN_ROWS * t->ld, rows += ATTN_ROWS * stride)
+        spread_keys(ATTN_ROWS, nv, t, w, x, rows, stride, cols);
+#define SPREAD(nk) if (nk < ATTN_ROWS) spread_keys(nk, nv, t, w, x, rows, stride, cols)
+    CASES(n, SPREAD)
+#undef SPREAD
+}
+
+/* rows of the keys in the slots += w^T x */
+static void tile_spread(const struct attn_tile *t, const float *w, const float *x, float *rows, ptrdiff_t stride)
+{
+    int D = t->a->D;
+    for (const struct attn_piece *p = t->piece; p < t->piece + t->n_pieces; p++) {
+        float *to = rows + p->pos * stride;
+        const float *from = w + p->slot * t->ld;
+        int d = 0;
+        for (; D - d >= 2 * VEC; d += 2 * VEC)
+            spread_run(2, t, p->n, from, x + d, to + d, stride, 2 * VEC);
+        for (; d < D; d += VEC)
+            spread_run(1, t, p->n, from, x + d, to + d, stride, D - d);
+    }
+}
+
+/* From scores in hand to P and dP. */
+static void tile_probabilities(struct attn_tile *t, bool add)
+{
+    tile_slopes(t);
+    tile_exp(t, false);
+    tile_dp(t, add);
+}
+
+static void tile_contribute(const struct attn_tile *t, const struct attn_grad *g)
+{
+    tile_ds(t);
+    tile_mix(t, t->dp, &g->a.k);
+    tile_spread(t, t->dp, t->q, g->dk, g->a.k.stride);
+    tile_spread(t, t->p, t->dout, g->dv, g->a.v.stride);
+}
+
+/* The passes, when not all keys fit the slots: sums, then deltas, then gradients. */
+static void tile_backward_long(struct attn_tile *t, const struct attn_grad *g)
+{
+    struct attn_place at = {0};
+    while (tile_next(t, &at)) {
+        tile_scores(t);
+        tile_exp(t, true);
+    }
+    tile_inverse(t);
+    for (at = (struct attn_place){0}; tile_next(t, &at);) {
+        tile_scores(t);
+        tile_probabilities(t, true);
+    }
+    for (at = (struct attn_place){0}; tile_next(t, &at);) {
+        tile_scores(t);
+        tile_probabilities(t, false);
+        tile_contribute(t, g);
+    }
+}
+
+static void tile_backward(struct attn_tile *t, const struct attn_grad *g)
+{
+    rows_in(t, g->dout, 1.0f, t->dot, t->dout);
+    if (tile_maxima(t)) {
+        tile_slopes(t);
+        tile_exp(t, true);
+        tile_inverse(t);
+        tile_dp(t, true);
+        tile_contribute(t, g);
+    } else {
+        tile_backward_long(t, g);
+    }
+    float scale[ATTN_LANES];
+    for (int i = 0; i < ATTN_LANES; i++)
+        scale[i] = t->a->scale;
+    rows_out(t, t->ot, scale, g->dq);
+}
+
+static void attention_grad_tiles(const struct attn_grad *g, void *scratch)
+{
+    struct attn_tile t;
+    const struct attn *a = &g->a;
+    t.a = a;
+    tile_memory(&t, scratch, true);
+    for (int32_t j = 0; j < a->keys; j++) {
+        memset(g->dk + j * a->k.stride, 0, (size_t)a->D * sizeof(float));
+        memset(g->dv + j * a->v.stride, 0, (size_t)a->D * sizeof(float));
+    }
+    for (int first = 0, rows = a->queries * a->heads; first < rows; first += t.n) {
+        tile_begin(&t, first, rows - first);
+        tile_backward(&t, g);
+    }
+}
+
+#endif
