@@ -275,12 +275,7 @@ static int open_run(struct trainer *t)
 static int finish(struct trainer *t)
 {
     char path[4096];
-    const char *dir = t->options->output ? t->options->output : t->recipe->output;
-    enum dtype dt = DT_BF16;
-    if (t->recipe->save_dtype)
-        TRY(dtype_parse(span_str(t->recipe->save_dtype), &dt));
-    TRY(model_save(t->model, dir, dt));
-    TRY(tokenizer_save(t->tokenizer, dir));
+    TRY(train_publish(t, t->options->output ? t->options->output : t->recipe->output));
     TRY(path_join(path, sizeof path, t->recipe->runs, "log.jsonl"));
     return file_write_durable(path, buf_cstr(&t->log), t->log.len);
 }

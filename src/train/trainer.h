@@ -50,6 +50,8 @@ void train_graph_free(struct train_graph *g);
 /* state.c */
 int train_save(struct trainer *t);
 int train_resume(struct trainer *t); /* 1 when there is no checkpoint */
+/* publish.c: the finished model as a HF folder. */
+int train_publish(struct trainer *t, const char *dir);
 /* score.c: share of validation questions whose every answer token is the arg max, by kind. */
 struct train_score { int asked[SCENE_KIND_COUNT], right[SCENE_KIND_COUNT]; double loss; };
 int train_evaluate(struct trainer *t, const struct recipe_stage *s, int pictures, struct train_score *out);

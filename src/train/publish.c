@@ -1,0 +1,69 @@
+/* A finished model as a folder that the ecosystem loads: weights, tokenizer, processor files, template. */
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "train/trainer.h"
+
+/* The conversation that batch.h lays out; <s> comes from the tokenizer's post-processor. */
+static const char chat_template[] =
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}{{ '<|user|>' }}{% elif message['role'] == 'assistant' %}{{ '<|assistant|>' }}"
+    "{% else %}{{ raise_exception('roles are user and assistant, got ' + message['role']) }}{% endif %}"
+    "{% if message['content'] is string %}{{ message['content'] }}"
+    "{% else %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
+    "{% endif %}"
+    "{% if message['role'] == 'assistant' %}{{ '</s>' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
+
+static int write_object(const char *dir, const char *name, json_t *o)
+{
+    char path[4096];
+    if (!o)
+        return err_nomem(0);
+    int rc = path_join(path, sizeof path, dir, name);
+    if (rc >= 0)
+        rc = json_write_file(path, o);
+    json_decref(o);
+    return rc;
+}
+
+static json_t *triple(const float v[3])
+{
+    return json_pack("[f,f,f]", (double)v[0], (double)v[1], (double)v[2]);
+}
+
+static int write_processor(const struct trainer *t, const char *dir)
+{
+    int side = model_image_size(t->model);
+    const struct nn_facts *v = &t->model->vision.facts;
+    json_t *pre = json_pack("{s:b,s:b,s:b,s:b,s:o,s:s,s:o,s:s,s:i,s:f,s:{s:i,s:i}}", "do_convert_rgb", 1, "do_normalize", 1,
+                            "do_rescale", 1, "do_resize", 1, "image_mean", triple(t->source.mean), "image_processor_type",
+                            "SiglipImageProcessor", "image_std", triple(t->source.std), "processor_class", "LlavaProcessor",
+                            "resample", 3, "rescale_factor", 1.0 / 255.0, "size", "height", side, "width", side);
+    TRY(write_object(dir, "preprocessor_config.json", pre));
+    json_t *proc = json_pack("{s:s,s:i,s:i,s:s,s:s}", "image_token", "<image>", "num_additional_image_tokens", 0, "patch_size",
+                             v->patch, "processor_class", "LlavaProcessor", "vision_feature_select_strategy",
+                             t->model->facts.drop_class ? "default" : "full");
+    TRY(write_object(dir, "processor_config.json", proc));
+    json_t *gen = json_pack("{s:b,s:i,s:i,s:i,s:b}", "_from_model_config", 1, "bos_token_id", (int)t->source.bos, "eos_token_id",
+                            (int)t->source.eos, "pad_token_id", (int)t->source.pad, "do_sample", 0);
+    return write_object(dir, "generation_config.json", gen);
+}
+
+int train_publish(struct trainer *t, const char *dir)
+{
+    char path[4096];
+    enum dtype dt = DT_BF16;
+    if (t->recipe->save_dtype)
+        TRY(dtype_parse(span_str(t->recipe->save_dtype), &dt));
+    TRY(model_save(t->model, dir, dt));
+    TRY(tokenizer_save(t->tokenizer, dir));
+    TRY(write_processor(t, dir));
+    TRY(path_join(path, sizeof path, dir, "chat_template.jinja"));
+    return file_write_durable(path, chat_template, sizeof chat_template - 1);
+}
