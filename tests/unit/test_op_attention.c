@@ -1,0 +1,238 @@
+/* Attention over pages gives the bits of attention over tensors, however sequences are cut into steps
+ * and mixed in a batch; padding rows give zeros; shapes that do not fit are refused. */
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "base/mem.h"
+#include "base/pool.h"
+#include "base/rng.h"
+#include "graph/exec.h"
+#include "graph/kv.h"
+#include "nunchi/error.h"
+
+enum { H = 4, HKV = 2, D = 20, LAYERS = 2, LAYER = 1, LONGEST = 200, MAX_PAGES = (LONGEST + KV_PAGE - 1) / KV_PAGE, BATCH = 48 };
+enum { Q_ROW = H * D, KV_ROW = HKV * D, PAGE_FLOATS = 2 * HKV * KV_PAGE * D };
+
+/* A sequence: its rows, what attention over tensors makes of them, and its pages. */
+struct sequence {
+    int n, done;
+    float *q, *k, *v, *want;
+    int32_t spans[LONGEST][4];
+    float *pages[LAYERS * MAX_PAGES];
+};
+
+static float *normals(struct rng *r, size_t n)
+{
+    float *x = mem_calloc(MEM_TEST, n, sizeof(float));
+    for (size_t i = 0; i < n; i++)
+        x[i] = rng_normal(r);
+    return x;
+}
+
+static void want_of(struct sequence *s, float softcap)
+{
+    struct graph *g;
+    assert_int_equal(graph_create(GEMM_F32, 1, &g), 0);
+    struct g_tensor *q = g_const(g, DT_F32, SHAPE4(1, s->n, H, D), s->q, false);
+    struct g_tensor *k = g_const(g, DT_F32, SHAPE4(1, s->n, HKV, D), s->k, false);
+    struct g_tensor *v = g_const(g, DT_F32, SHAPE4(1, s->n, HKV, D), s->v, false);
+    struct g_tensor *spans = g_const(g, DT_I32, SHAPE3(1, s->n, 4), s->spans, false);
+    struct g_tensor *y = g_output(g_attention(g, q, k, v, spans, 0.3f, softcap));
+    struct plan *p;
+    struct exec e = {0};
+    if (plan_create(g, &p) < 0 || exec_run(p, &e) < 0)
+        fail_msg("%s", nun_error());
+    memcpy(s->want, y->data, (size_t)s->n * Q_ROW * sizeof(float));
+    plan_free(p);
+    graph_free(g);
+}
+
+static void sequence_init(struct sequence *s, struct rng *r, float softcap)
+{
+    *s = (struct sequence){.n = rng_range(r, 1, LONGEST)};
+    size_t n = (size_t)s->n;
+    s->q = normals(r, n * Q_ROW);
+    s->k = normals(r, n * KV_ROW);
+    s->v = normals(r, n * KV_ROW);
+    s->want = mem_calloc(MEM_TEST, n * Q_ROW, sizeof(float));
+    for (int i = 0; i < s->n; i++) {
+        int cut = rng_range(r, 0, i + 1), skip = rng_range(r, 0, 3);
+        int from = cut + skip < i + 1 ? cut + skip : i + 1;
+        const int32_t span[4] = {0, cut, from, i + 1};
+        memcpy(s->spans[i], span, sizeof(span));
+    }
+    for (int p = 0; p < LAYERS * MAX_PAGES; p++) {
+        s->pages[p] = mem_alloc(MEM_TEST, PAGE_FLOATS * sizeof(float));
+        memset(s->pages[p], 0xff, PAGE_FLOATS * sizeof(float));
+    }
+    want_of(s, softcap);
+}
+
+static void sequence_free(struct sequence *s)
+{
+    mem_free(s->q);
+    mem_free(s->k);
+    mem_free(s->v);
+    mem_free(s->want);
+    for (int p = 0; p < LAYERS * MAX_PAGES; p++)
+        mem_free(s->pages[p]);
+}
+
+/* One batch: which row of which sequence each row is; NULL: padding. */
+struct batch {
+    float q[BATCH * Q_ROW], k[BATCH * KV_ROW], v[BATCH * KV_ROW];
+    struct kv_row rows[BATCH];
+    const float *want[BATCH];
+    int n;
+};
+
+static void batch_add(struct batch *b, struct sequence *s)
+{
+    int i = b->n++;
+    b->rows[i] = (struct kv_row){.position = -1};
+    b->want[i] = NULL;
+    if (!s)
+        return;
+    size_t at = (size_t)s->done++;
+    memcpy(b->q + i * Q_ROW, s->q + at * Q_ROW, Q_ROW * sizeof(float));
+    memcpy(b->k + i * KV_ROW, s->k + at * KV_ROW, KV_ROW * sizeof(float));
+    memcpy(b->v + i * KV_ROW, s->v + at * KV_ROW, KV_ROW * sizeof(float));
+    b->rows[i] = (struct kv_row){.pages = s->pages, .page_stride = MAX_PAGES, .position = (int32_t)at};
+    memcpy(b->rows[i].span, s->spans[at], sizeof(s->spans[at]));
+    b->want[i] = s->want + at * Q_ROW;
+}
+
+static void batch_check(struct batch *b, struct pool *pool, float softcap)
+{
+    static const float zeros[Q_ROW];
+    struct graph *g;
+    struct kv_step step = {b->rows, b->n};
+    assert_int_equal(graph_create(GEMM_F32, 3, &g), 0);
+    struct g_tensor *q = g_const(g, DT_F32, SHAPE3(b->n, H, D), b->q, false);
+    struct g_tensor *k = g_const(g, DT_F32, SHAPE3(b->n, HKV, D), b->k, false);
+    struct g_tensor *v = g_const(g, DT_F32, SHAPE3(b->n, HKV, D), b->v, false);
+    struct g_tensor *state = g_input(g, "kv", DT_I32, SHAPE1(1));
+    state->data = &step;
+    struct g_tensor *y = g_output(g_attention_cached(g, q, k, v, state, LAYER, 0.3f, softcap));
+    struct plan *p;
+    struct exec e = {.pool = pool};
+    if (plan_create(g, &p) < 0 || exec_run(p, &e) < 0)
+        fail_msg("%s", nun_error());
+    for (int i = 0; i < b->n; i++)
+        assert_memory_equal((const float *)y->data + i * Q_ROW, b->want[i] ? b->want[i] : zeros, sizeof(zeros));
+    plan_free(p);
+    graph_free(g);
+}
+
+static void test_pages_equal_tensors(void **state)
+{
+    struct rng r = rng_at(7, 0);
+    struct pool *pool;
+    assert_int_equal(pool_create(3, &pool), 0);
+    static struct batch b;
+    for (int round = 0; round < 6; round++) {
+        struct sequence s[3];
+        float softcap = round % 2 ? 4.0f : 0.0f;
+        for (int i = 0; i < 3; i++)
+            sequence_init(&s[i], &r, softcap);
+        for (int left = 1; left;) {
+            memset(&b, 0, sizeof(b));
+            for (int i = 0; i < 3; i++) {
+                int chunk = rng_range(&r, 0, 15);
+                for (int c = 0; c < chunk && s[i].done < s[i].n; c++)
+                    batch_add(&b, &s[i]);
+                if (rng_below(&r, 3) == 0)
+                    batch_add(&b, NULL);
+            }
+            if (b.n)
+                batch_check(&b, round % 3 ? pool : NULL, softcap);
+            left = s[0].n - s[0].done + s[1].n - s[1].done + s[2].n - s[2].done;
+        }
+        for (int i = 0; i < 3; i++)
+            sequence_free(&s[i]);
+    }
+    pool_free(pool);
+}
+
+/* The other layer's pages were not touched. */
+static void test_layer(void **state)
+{
+    struct rng r = rng_at(8, 0);
+    struct sequence s;
+    static struct batch b;
+    sequence_init(&s, &r, 0);
+    memset(&b, 0, sizeof(b));
+    batch_add(&b, &s);
+    batch_check(&b, NULL, 0);
+    uint32_t bits;
+    memcpy(&bits, s.pages[0], 4);
+    assert_int_equal(bits, 0xffffffffu);
+    assert_memory_equal(s.pages[LAYER * MAX_PAGES], s.k, D * sizeof(float));
+    sequence_free(&s);
+}
+
+static void test_cut_by_threads(void **state)
+{
+    struct rng r = rng_at(9, 0);
+    float *x = normals(&r, 3 * 150 * 4 * 16);
+    int32_t spans[150][2], n = 150 * 4 * 16;
+    for (int i = 0; i < 150; i++)
+        spans[i][0] = 0, spans[i][1] = i + 1;
+    float *want = mem_alloc(MEM_TEST, (size_t)n * sizeof(float));
+    struct pool *pool;
+    assert_int_equal(pool_create(3, &pool), 0);
+    for (int threads = 0; threads < 2; threads++) {
+        struct graph *g;
+        assert_int_equal(graph_create(GEMM_F32, 3, &g), 0);
+        struct g_tensor *t[3];
+        for (int i = 0; i < 3; i++)
+            t[i] = g_const(g, DT_F32, SHAPE4(1, 150, 4, 16), x + i * n, false);
+        struct g_tensor *s = g_const(g, DT_I32, SHAPE3(1, 150, 2), spans, false);
+        struct g_tensor *y = g_output(g_attention(g, t[0], t[1], t[2], s, 0.25f, 0));
+        struct plan *p;
+        struct exec e = {.pool = threads ? pool : NULL};
+        assert_int_equal(plan_create(g, &p), 0);
+        assert_int_equal(exec_run(p, &e), 0);
+        if (threads)
+            assert_memory_equal(y->data, want, (size_t)n * sizeof(float));
+        else
+            memcpy(want, y->data, (size_t)n * sizeof(float));
+        plan_free(p);
+        graph_free(g);
+    }
+    pool_free(pool);
+    mem_free(want);
+    mem_free(x);
+}
+
+static void test_misfits(void **state)
+{
+    static const struct { struct shape q, k, v, spans; } bad[] = {
+        {{4, {1, 5, 4, 8}}, {4, {1, 5, 3, 8}}, {4, {1, 5, 3, 8}}, {3, {1, 5, 4}}},   /* heads */
+        {{4, {1, 5, 4, 8}}, {4, {1, 5, 2, 8}}, {4, {1, 6, 2, 8}}, {3, {1, 5, 4}}},   /* k and v */
+        {{4, {1, 5, 4, 8}}, {4, {1, 5, 2, 9}}, {4, {1, 5, 2, 9}}, {3, {1, 5, 4}}},   /* width */
+        {{4, {1, 5, 4, 8}}, {4, {1, 5, 2, 8}}, {4, {1, 5, 2, 8}}, {3, {1, 5, 3}}},   /* odd spans */
+        {{4, {1, 5, 4, 8}}, {4, {1, 5, 2, 8}}, {4, {1, 5, 2, 8}}, {3, {1, 5, 10}}},  /* too many spans */
+        {{4, {1, 5, 4, 8}}, {4, {2, 5, 2, 8}}, {4, {2, 5, 2, 8}}, {3, {1, 5, 4}}},   /* batch */
+        {{3, {5, 4, 8}}, {4, {1, 5, 2, 8}}, {4, {1, 5, 2, 8}}, {3, {1, 5, 4}}},      /* dimensions */
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct graph *g;
+        assert_int_equal(graph_create(GEMM_F32, 1, &g), 0);
+        assert_null(g_attention(g, g_input(g, "q", DT_F32, bad[i].q), g_input(g, "k", DT_F32, bad[i].k),
+                                g_input(g, "v", DT_F32, bad[i].v), g_input(g, "s", DT_I32, bad[i].spans), 1, 0));
+        assert_int_equal(graph_error(g), NUN_EARG);
+        graph_free(g);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages_equal_tensors), cmocka_unit_test(test_layer),
+                                       cmocka_unit_test(test_cut_by_threads), cmocka_unit_test(test_misfits)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
