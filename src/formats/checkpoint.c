@@ -146,7 +146,7 @@ static int add_file(struct ckpt *c, const char *name, int (*emit)(void *arg, str
     struct sink out;
     struct digest d;
     if (!ckpt_plain_name(name))
-        return err_set(NUN_EARG, "checkpoint file \"%s\": expected a plain name of letters, digits, '.', '_', '-'", name);
+        return err_set(NUN_EARG, "checkpoint file \"%s\": expected a name of letters, digits, '.', '_', '-'", name);
     TRY(path_join(path, sizeof path, c->aside, name));
     TRY(sink_open(&out, path));
     int rc = emit(arg, &out);

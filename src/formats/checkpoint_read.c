@@ -225,7 +225,8 @@ int ckpt_latest_in(const char *dir, struct ckpt_info *out)
         if (bad == NUN_ENOMEM) { /* says nothing about the files */
             rc = bad;
         } else if (bad || info.step != steps[n]) {
-            log_write(LOG_ERROR, "checkpoint %s is NOT usable: %s", path, bad ? nun_error() : "its manifest is another step's");
+            log_write(LOG_ERROR, "checkpoint %s is NOT usable: %s", path,
+                      bad ? nun_error() : "its manifest is another step's");
             skipped++;
         } else {
             *out = info;
@@ -233,7 +234,8 @@ int ckpt_latest_in(const char *dir, struct ckpt_info *out)
         }
     }
     if (rc == 0 && skipped)
-        log_write(LOG_ERROR, "FALLING BACK to the checkpoint of step %" PRIu64 ", %zu newer skipped", out->step, skipped);
+        log_write(LOG_ERROR, "FALLING BACK to the checkpoint of step %" PRIu64 ", %zu newer skipped", out->step,
+                  skipped);
     mem_free(steps);
     return rc;
 }

@@ -149,7 +149,8 @@ static int take_value(struct cursor *c, struct gguf_value *v)
         TRY(take_type(c, v->key, &v->type));
         TRY(take_u64(c, "an array length", &n));
         if (v->type == GGUF_ARRAY)
-            return err_set(NUN_EUNSUP, "%s: %.*s: arrays of arrays are not read", c->place, (int)v->key.len, v->key.ptr);
+            return err_set(NUN_EUNSUP, "%s: %.*s: arrays of arrays are not read", c->place, (int)v->key.len,
+                           v->key.ptr);
         if (n > c->left) /* every item has a byte at least */
             return value_bad(c, v->key, "the array is longer than the file");
         v->count = (size_t)n;
@@ -271,11 +272,11 @@ static int check_tiling(struct gguf *g, struct st_tensor *const *sorted, size_t 
         struct st_tensor *t = sorted[i];
         size_t begin = (size_t)(uintptr_t)t->data;
         if (begin != next)
-            return err_set(NUN_EFORMAT, "%s: tensor \"%s\": expected offset %zu, where the one before it ends, found %zu",
+            return err_set(NUN_EFORMAT, "%s: tensor \"%s\": expected offset %zu, the end of the one before, found %zu",
                            g->place, t->name, next, begin);
         if (!ck_range(begin, t->bytes, data_len))
-            return err_set(NUN_EFORMAT, "%s: tensor \"%s\": expected %zu bytes at %zu, found data of %zu bytes", g->place,
-                           t->name, t->bytes, begin, data_len);
+            return err_set(NUN_EFORMAT, "%s: tensor \"%s\": expected %zu bytes at %zu, found data of %zu bytes",
+                           g->place, t->name, t->bytes, begin, data_len);
         end = begin + t->bytes;
         if (ck_pad(end, g->alignment, &next))
             return tensor_bad(g, t, "its end does not fit");

@@ -143,7 +143,8 @@ static int parse(struct span text, const char *place, bool python, json_t **out)
     if (rc == 0) {
         json_error_t e;
         struct span final = s.copied ? buf_view(&fixed) : text;
-        *out = json_loadb(final.len ? final.ptr : "", final.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+        *out = json_loadb(final.len ? final.ptr : "", final.len,
+                          JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
         if (!*out)
             rc = parse_failed(place, &e);
     }

@@ -51,7 +51,8 @@ static int parse_shape(const char *place, const char *name, const json_t *v, str
         return entry_bad(place, name, "expected \"shape\" to be an array of integers");
     size_t n = json_array_size(v), most = LIMIT_OF(tensor_dims);
     if (n > most || n > SHAPE_MAX_DIMS)
-        return err_set(NUN_ELIMIT, "%s: tensor \"%s\": expected at most %zu dimensions, found %zu", place, name, most, n);
+        return err_set(NUN_ELIMIT, "%s: tensor \"%s\": expected at most %zu dimensions, found %zu", place, name, most,
+                       n);
     *out = (struct shape){.n = (int)n};
     for (size_t i = 0; i < n; i++) {
         uint64_t dim;
@@ -124,7 +125,7 @@ static int check_tiling(const char *place, const struct st_tensor *t, size_t n, 
     for (size_t i = 0; i < n; i++) {
         const char *begin = t[i].data;
         if (begin != at)
-            return err_set(NUN_EFORMAT, "%s: tensor \"%s\": expected to begin at %zu, where the one before it ends, found %zu",
+            return err_set(NUN_EFORMAT, "%s: tensor \"%s\": expected offset %zu, the end of the one before, found %zu",
                            place, t[i].name, (size_t)(at - data.ptr), (size_t)(begin - data.ptr));
         at = begin + t[i].bytes;
     }
@@ -296,7 +297,8 @@ static int check_index(const struct safetensors *st, const char *place, json_t *
         for (size_t i = 0; t && !home && i < st->shard_count; i++)
             if (strcmp(st->shards[i].name, file) == 0)
                 home = &st->shards[i];
-        if (!home || (const char *)t->data < home->bytes.ptr || (const char *)t->data > home->bytes.ptr + home->bytes.len)
+        const char *at = t ? t->data : NULL;
+        if (!home || at < home->bytes.ptr || at > home->bytes.ptr + home->bytes.len)
             return err_set(NUN_EFORMAT, "%s: tensor \"%s\": expected in %s, not found there", place, name, file);
     }
     return 0;

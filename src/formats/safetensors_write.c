@@ -34,7 +34,8 @@ static int place_items(const struct st_item *items, size_t count, struct placed 
         if (rc)
             return err_at(rc, "tensor \"%s\"", it->name);
         if (!*dtype_table[it->dtype].st_name)
-            return err_set(NUN_EUNSUP, "tensor \"%s\": safetensors has no type for %s", it->name, dtype_name(it->dtype));
+            return err_set(NUN_EUNSUP, "tensor \"%s\": safetensors has no type for %s", it->name,
+                           dtype_name(it->dtype));
         if (out[i].bytes && !it->data && !it->emit)
             return err_set(NUN_EARG, "tensor \"%s\": no data", it->name);
         out[i].item = it;
@@ -91,7 +92,8 @@ static int write_item(struct sink *out, const struct placed *p)
     if (rc == 0)
         rc = out->error;
     if (rc == 0 && out->bytes - before != p->bytes)
-        rc = err_set(NUN_EARG, "expected %zu bytes of data, found %llu", p->bytes, (unsigned long long)(out->bytes - before));
+        rc = err_set(NUN_EARG, "expected %zu bytes of data, found %llu", p->bytes,
+                     (unsigned long long)(out->bytes - before));
     return rc ? err_at(rc, "tensor \"%s\"", p->item->name) : 0;
 }
 

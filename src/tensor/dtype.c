@@ -228,7 +228,8 @@ int dtype_bytes(enum dtype dt, size_t count, size_t *bytes)
     TRY(check_known(dt));
     const struct dtype_info *d = &dtype_table[dt];
     if (count % d->block_values)
-        return err_set(NUN_EFORMAT, "%s: expected a multiple of %zu values, found %zu", d->name, d->block_values, count);
+        return err_set(NUN_EFORMAT, "%s: expected a multiple of %zu values, found %zu", d->name, d->block_values,
+                       count);
     if (ck_mul(count / d->block_values, d->block_bytes, bytes))
         return err_set(NUN_ELIMIT, "%s: the bytes of %zu values do not fit", d->name, count);
     return 0;

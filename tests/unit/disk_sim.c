@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-enum { MAX_OPS = 8192, MAX_INODES = 1024, MAX_FDS = 1024, SECTOR = 512, PATH_CAP = 1024 };
+enum { MAX_OPS = 8192, MAX_INODES = 1024, MAX_FDS = 1024, SECTOR = 512, FILE_CAP = 1 << 20, PATH_CAP = 1024 };
 
 enum kind { OP_LINK, OP_UNLINK, OP_RENAME, OP_WRITE, OP_FSYNC };
 
@@ -283,28 +283,31 @@ static void replay_entries(int k, enum disk_loss loss, struct rng *r, struct tre
             apply(t, &ops[i]);
 }
 
+/* Sector by sector; the length may arrive without the bytes. */
+static void replay_write(const struct op *o, bool sure, struct rng *r, unsigned char *bytes, size_t *size)
+{
+    for (size_t at = 0; at < o->len; at += SECTOR) {
+        size_t n = o->len - at < SECTOR ? o->len - at : SECTOR, end = o->offset + at + n;
+        if (end > FILE_CAP)
+            die("file too large", "a recorded write");
+        bool there = sure || rng_below(r, 2);
+        if (there)
+            memcpy(bytes + o->offset + at, o->data + at, n);
+        if ((there || rng_below(r, 2)) && end > *size)
+            *size = end;
+    }
+}
+
 /* The bytes of a file: certain writes whole, the others sector by sector by chance. */
 static void replay_file(int inode, int k, enum disk_loss loss, struct rng *r, const char *path)
 {
-    static unsigned char bytes[1 << 20];
+    static unsigned char bytes[FILE_CAP];
     size_t size = 0;
     int sure = synced_until(inode, k);
     memset(bytes, 0, sizeof bytes);
-    for (int i = 0; i < k; i++) {
-        const struct op *o = &ops[i];
-        if (o->kind != OP_WRITE || o->inode != inode || (loss == DISK_LOSE_ALL && i >= sure))
-            continue;
-        for (size_t at = 0; at < o->len; at += SECTOR) {
-            size_t n = o->len - at < SECTOR ? o->len - at : SECTOR;
-            if (o->offset + at + n > sizeof bytes)
-                die("file too large", path);
-            bool there = i < sure || loss == DISK_KEEP_ALL || rng_below(r, 2);
-            if (there)
-                memcpy(bytes + o->offset + at, o->data + at, n);
-            if (there || rng_below(r, 2)) /* the length may have arrived without the bytes */
-                size = o->offset + at + n > size ? o->offset + at + n : size;
-        }
-    }
+    for (int i = 0; i < k; i++)
+        if (ops[i].kind == OP_WRITE && ops[i].inode == inode && (loss != DISK_LOSE_ALL || i < sure))
+            replay_write(&ops[i], i < sure || loss == DISK_KEEP_ALL, r, bytes, &size);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0666);
     if (fd < 0 || write(fd, bytes, size) != (ssize_t)size)
         die("cannot build the state", path);

@@ -18,7 +18,7 @@
 #include "disk_sim.h"
 #include "formats/checkpoint.h"
 
-enum { STEPS = 4, SMALL = 700, LARGE = 5000, SEEDS = 60 };
+enum { STEPS = 4, SMALL = 700, LARGE = 5000, SEEDS = 12 };
 
 static char base[64];
 

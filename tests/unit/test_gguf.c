@@ -89,7 +89,8 @@ static void getters(void **state)
     assert_int_equal(gguf_get_int(g, "llama.block_count", 1, 100, &n), 0);
     assert_int_equal(n, 5);
     assert_int_equal(gguf_get_int(g, "llama.block_count", 6, 100, &n), NUN_EFORMAT);
-    assert_string_equal(nun_error(), STORIES "/stories260K.gguf: llama.block_count: expected integer in [6, 100], found 5");
+    assert_string_equal(nun_error(),
+                        STORIES "/stories260K.gguf: llama.block_count: expected integer in [6, 100], found 5");
     assert_int_equal(gguf_get_int(g, "nothing", 1, 100, &n), 1);
     assert_int_equal(gguf_get_int(g, "general.architecture", 1, 100, &n), NUN_EFORMAT);
     assert_int_equal(gguf_get_bool(g, "llama.block_count", &yes), NUN_EFORMAT);
@@ -186,7 +187,8 @@ static void twins_are_near(void **state)
                 energy += (double)w * w;
             }
             if (error > worst[t->dtype] * energy)
-                fail_msg("%s %s (%s): relative error energy %g", files[r], t->name, dtype_name(t->dtype), error / energy);
+                fail_msg("%s %s (%s): relative error energy %g", files[r], t->name, dtype_name(t->dtype),
+                         error / energy);
             mem_free(x);
         }
         gguf_close(g);

@@ -200,14 +200,16 @@ static void shards(void **state)
     assert_int_equal(st_write(in_dir("s1.safetensors"), &a, 1, NULL), 0);
     assert_int_equal(st_write(in_dir("s2.safetensors"), &b, 1, NULL), 0);
     write_text(in_dir("model.safetensors.index.json"),
-               "{\"metadata\": {\"total_size\": 12}, \"weight_map\": {\"a\": \"s1.safetensors\", \"b\": \"s2.safetensors\"}}");
+               "{\"metadata\": {\"total_size\": 12}, "
+               "\"weight_map\": {\"a\": \"s1.safetensors\", \"b\": \"s2.safetensors\"}}");
     assert_int_equal(st_open(dir, &st), 0);
     assert_int_equal(st_count(st), 2);
     assert_true(*(const float *)st_find(st, SPAN("b"))->data == 4.0f);
     st_close(st);
     assert_int_equal(st_open(in_dir("model.safetensors.index.json"), &st), 0);
     st_close(st);
-    index_refused("{\"weight_map\": {\"a\": \"s2.safetensors\", \"b\": \"s1.safetensors\"}}", "tensor \"a\": expected in s2");
+    index_refused("{\"weight_map\": {\"a\": \"s2.safetensors\", \"b\": \"s1.safetensors\"}}",
+                  "tensor \"a\": expected in s2");
     index_refused("{\"weight_map\": {\"a\": \"s1.safetensors\", \"c\": \"s2.safetensors\"}}", "tensor \"c\"");
     index_refused("{\"weight_map\": {\"a\": \"../s1.safetensors\"}}", "weight_map");
     index_refused("{\"weight_map\": {\"a\": 1}}", "weight_map");
@@ -229,7 +231,7 @@ static void refused_headers(void **state)
         {"[]", "to be an object"},
         {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,7]}}", "expected 8 bytes for F32 [2]"},
         {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,9]}}", "within the 8 data bytes"},
-        {"{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", "begin at 0"},
+        {"{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", "expected offset 0"},
         {"{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", "cover the 8 data bytes"},
         {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", "dimension"},
         {"{\"x\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", "dimension"},
