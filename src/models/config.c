@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "models/loader.h"
-#include "models/rows.h"
+#include "models/families.h"
 
 /* harmless keys and the row's own, in one NULL-terminated list on the arena */
 static const char *const *ignore_list(struct arena *a, const char *const *own)

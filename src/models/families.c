@@ -3,12 +3,12 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "models/rows.h"
+#include "models/families.h"
 
 const struct stack_row *const stack_rows[] = {
 #define STACK(row) &row,
 #define FAMILY(row)
-#include "models/rows.def"
+#include "models/families.def"
 #undef STACK
 #undef FAMILY
     NULL};
@@ -16,7 +16,7 @@ const struct stack_row *const stack_rows[] = {
 const struct family_row *const family_rows[] = {
 #define STACK(row)
 #define FAMILY(row) &row,
-#include "models/rows.def"
+#include "models/families.def"
 #undef STACK
 #undef FAMILY
     NULL};

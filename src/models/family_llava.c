@@ -1,7 +1,7 @@
 /* LLaVA and ViP-LLaVA: a vision tower, a two-layer connector, a decoder that reads its features in
  * place of placeholder tokens. arXiv:2304.08485, arXiv:2310.03744, arXiv:2312.00784. */
 /* SPDX-License-Identifier: MIT */
-#include "models/rows.h"
+#include "models/families.h"
 
 #define FAMILY_FIELD(key, kind, member, lo, hi, def) \
     {key, kind, offsetof(struct family_facts, member), false, lo, hi, def, NULL, NULL, 0, 0}

@@ -1,7 +1,7 @@
 /* CLIP and SigLIP: the two encoders, alone and as a contrastive pair. arXiv:2103.00020, arXiv:2303.15343. */
 /* SPDX-License-Identifier: MIT */
 #include "base/err.h"
-#include "models/rows.h"
+#include "models/families.h"
 
 #define ENCODER_FIELDS(hidden_def, layers_def, heads_def, mlp_def, eps_def, act_def) \
     FACT_INT("hidden_size", hidden, hidden_def, MAX_WIDTH),                         \

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "models/rows.h"
+#include "models/families.h"
 
 const struct json_name family_acts[] = {
     {"silu", ACT_SILU}, {"swish", ACT_SILU}, {"gelu", ACT_GELU}, {"gelu_new", ACT_GELU_TANH},

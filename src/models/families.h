@@ -1,12 +1,12 @@
-/* Declarations of the rows that rows.def lists; each is defined in a family_*.c or stack_*.c. */
+/* Declarations of the rows that families.def lists; each is defined in a family_*.c or stack_*.c. */
 /* SPDX-License-Identifier: MIT */
-#ifndef MODELS_ROWS_H
-#define MODELS_ROWS_H
+#ifndef MODELS_FAMILIES_H
+#define MODELS_FAMILIES_H
 #include "models/family.h"
 
 #define STACK(row) extern const struct stack_row row;
 #define FAMILY(row) extern const struct family_row row;
-#include "models/rows.def"
+#include "models/families.def"
 #undef STACK
 #undef FAMILY
 
