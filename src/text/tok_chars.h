@@ -27,7 +27,7 @@ static inline bool tok_is(uint32_t cp, uint32_t categories)
 
 static inline bool tok_is_word(uint32_t cp)
 {
-    return tok_is(cp, TOK_LETTERS | TOK_MARKS | TOK_CAT(ND) | TOK_CAT(NL) | TOK_CAT(PC));
+    return tok_is(cp, TOK_LETTERS | TOK_MARKS | TOK_CAT(ND) | TOK_CAT(NL) | TOK_CAT(PC)) || cp == 0x200c || cp == 0x200d;
 }
 
 static inline bool tok_is_number(uint32_t cp)

@@ -40,7 +40,24 @@ static void replace(struct span in, struct span from, struct span to, struct buf
     buf_span(out, in);
 }
 
-/* ---- ByteLevel ---- */
+/* ---- Fuse, ByteLevel ---- */
+
+static int run_fuse(const struct tok_step *s, struct tok_work *w)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < w->now.n; i++)
+        total += w->now.at[i].text.len;
+    char *all = arena_alloc(&w->mem, total + 1), *p = all;
+    if (!all)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < w->now.n; i++) {
+        struct span text = w->now.at[i].text;
+        if (text.len)
+            memcpy(p, text.ptr, text.len);
+        p += text.len;
+    }
+    return tok_pieces_push(&w->next, (struct tok_piece){span_of(all, total), -1, true});
+}
 
 /* A piece whose characters all belong to the byte-level alphabet is bytes; any other (an added token) is text. */
 static int piece_byte_level(const struct tok_step *s, struct tok_work *w, size_t at, struct buf *out)
@@ -60,9 +77,25 @@ static int piece_byte_level(const struct tok_step *s, struct tok_work *w, size_t
     return 0;
 }
 
+/* All bytes together become one text: characters may reach over pieces. */
 static int run_byte_level(const struct tok_step *s, struct tok_work *w)
 {
-    return rewrite(s, w, piece_byte_level);
+    struct buf text;
+    TRY(rewrite(s, w, piece_byte_level));
+    tok_swap_pieces(w);
+    TRY(run_fuse(s, w));
+    if (w->flags & TOK_RAW_BYTES)
+        return 0;
+    struct span *all = &w->next.at[0].text;
+    if (utf8_valid(all->ptr, all->len))
+        return 0;
+    buf_init(&text, MEM_TEXT, LIMIT_OF(text_bytes));
+    tok_append_lossy(&text, *all);
+    int rc = buf_error(&text);
+    char *kept = rc == 0 ? arena_strndup(&w->mem, buf_cstr(&text), text.len) : NULL;
+    *all = span_of(kept, kept ? text.len : 0);
+    buf_free(&text);
+    return rc < 0 ? rc : kept ? 0 : NUN_ENOMEM;
 }
 
 /* ---- Metaspace ---- */
@@ -79,7 +112,7 @@ static int run_metaspace(const struct tok_step *s, struct tok_work *w)
     return rewrite(s, w, piece_metaspace);
 }
 
-/* ---- Replace, Fuse, Strip ---- */
+/* ---- Replace, Strip ---- */
 
 static int parse_replace(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path)
 {
@@ -95,23 +128,6 @@ static int piece_replace(const struct tok_step *s, struct tok_work *w, size_t at
 static int run_replace(const struct tok_step *s, struct tok_work *w)
 {
     return rewrite(s, w, piece_replace);
-}
-
-static int run_fuse(const struct tok_step *s, struct tok_work *w)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < w->now.n; i++)
-        total += w->now.at[i].text.len;
-    char *all = arena_alloc(&w->mem, total + 1), *p = all;
-    if (!all)
-        return NUN_ENOMEM;
-    for (size_t i = 0; i < w->now.n; i++) {
-        struct span text = w->now.at[i].text;
-        if (text.len)
-            memcpy(p, text.ptr, text.len);
-        p += text.len;
-    }
-    return tok_pieces_push(&w->next, (struct tok_piece){span_of(all, total), -1, true});
 }
 
 static int parse_strip(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path)
@@ -273,7 +289,13 @@ static int piece_ctc(const struct tok_step *s, struct tok_work *w, size_t at, st
 
 static int run_ctc(const struct tok_step *s, struct tok_work *w)
 {
-    return rewrite(s, w, piece_ctc);
+    size_t n = 0;
+    TRY(rewrite(s, w, piece_ctc));
+    for (size_t i = 0; i < w->next.n; i++)
+        if (w->next.at[i].text.len)
+            w->next.at[n++] = w->next.at[i];
+    w->next.n = n;
+    return 0;
 }
 
 /* ---- BPEDecoder: a suffix ends words ---- */

@@ -96,13 +96,13 @@ void tok_steps_free(struct tok_steps *s);
 
 /* Copy `in` with every match of a step's pattern replaced by its `b`. */
 int tok_replace(const struct tok_step *s, struct tok_work *w, struct span in, struct buf *out);
-/* Where to look next after a match: behind it, and behind one more character when it was empty. */
-size_t tok_after(struct span text, size_t from, size_t to);
 void tok_swap_pieces(struct tok_work *w); /* w->next becomes w->now, and empty */
 /* tok_split.c: Metaspace is a pre-tokenizer and a decoder of the same keys */
 int tok_metaspace_parse(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path);
-/* The next match of a step's pattern, literal or regex: 1, 0 or negative. */
-int tok_find(const struct tok_step *s, struct tok_work *w, struct span text, size_t at, size_t *from, size_t *to);
+/* Going through the matches of a step's pattern, literal or regex; start with a zeroed one. */
+struct tok_scan { size_t from, to, next; bool any; };
+/* The next match in scan->from, to: 1, 0 at the end, or negative. */
+int tok_scan_next(const struct tok_step *s, struct tok_work *w, struct span text, struct tok_scan *scan);
 
 /* ---- models ---- */
 struct tok_model {

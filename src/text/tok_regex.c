@@ -44,13 +44,15 @@ static bool ahead(const struct xlate *x, const char *s)
     return span_starts(span_from(x->in, x->i), span_str(s));
 }
 
-/* Escapes that differ. Unicode's White_Space and Alphabetic are what Oniguruma and Rust mean; PCRE2's own
- * \s adds U+180E and its \w lacks the marks. */
+/* Escapes that differ: PCRE2's own \s has U+180E besides White_Space, its \w lacks the marks.
+ * Outside of classes Oniguruma counts Latin-1's superscripts and fractions as word characters too. */
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define LATIN1_NUMBERS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 static const struct { char c; const char *in_class, *alone; } escapes[] = {
     {'s', "\\p{White_Space}", "\\p{White_Space}"},
     {'S', "\\P{White_Space}", "\\P{White_Space}"},
-    {'w', "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}", "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]"},
-    {'W', NULL, "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]"},
+    {'w', WORD, "[" WORD LATIN1_NUMBERS "]"},
+    {'W', NULL, "[^" WORD LATIN1_NUMBERS "]"},
     {'h', "0-9a-fA-F", "[0-9a-fA-F]"},
     {'H', NULL, "[^0-9a-fA-F]"},
 };

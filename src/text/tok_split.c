@@ -25,8 +25,6 @@ static int add_part(struct cutter *c, size_t from, size_t to, bool match)
 {
     struct tok_pieces *next = &c->w->next;
     bool any = next->n > c->base, join = false;
-    if (from == to)
-        return 0;
     switch ((enum tok_behavior)c->behavior) {
     case TOK_ISOLATED: break;
     case TOK_REMOVED:
@@ -49,23 +47,37 @@ static struct cutter cutter_of(struct tok_work *w, struct tok_piece in, int beha
     return (struct cutter){w, in, behavior, invert, w->next.n, false};
 }
 
-/* Cut one piece at the matches of a step's pattern. */
+static void drop_empty(struct cutter *c)
+{
+    struct tok_pieces *next = &c->w->next;
+    size_t n = c->base;
+    for (size_t i = c->base; i < next->n; i++)
+        if (next->at[i].text.len)
+            next->at[n++] = next->at[i];
+    next->n = n;
+}
+
+/* Cut one piece at the matches of a step's pattern. An empty match is a part too, until the end: it keeps its
+ * neighbours apart. */
 static int cut_pattern(const struct tok_step *s, struct cutter *c)
 {
     struct span text = c->in.text;
+    struct tok_scan scan = {0};
     size_t done = 0;
-    for (size_t at = 0, from, to; at < text.len;) {
-        int rc = tok_find(s, c->w, text, at, &from, &to);
-        if (rc < 0)
-            return rc;
-        if (rc == 0)
-            break;
-        TRY(add_part(c, done, from, c->invert));
-        TRY(add_part(c, from, to, !c->invert));
-        done = to;
-        at = tok_after(text, from, to);
+    bool empty = false;
+    int rc;
+    while ((rc = tok_scan_next(s, c->w, text, &scan)) > 0) {
+        if (scan.from > done)
+            TRY(add_part(c, done, scan.from, c->invert));
+        TRY(add_part(c, scan.from, scan.to, !c->invert));
+        empty = empty || scan.from == scan.to;
+        done = scan.to;
     }
-    return add_part(c, done, text.len, c->invert);
+    if (rc == 0 && done < text.len)
+        rc = add_part(c, done, text.len, c->invert);
+    if (empty)
+        drop_empty(c);
+    return rc;
 }
 
 /* Every character of a class is a match by itself. */
@@ -78,11 +90,12 @@ static int cut_chars(struct cutter *c, bool (*is)(uint32_t))
         len = tok_char_at(text, i, &cp);
         if (!is(cp))
             continue;
-        TRY(add_part(c, done, i, false));
+        if (i > done)
+            TRY(add_part(c, done, i, false));
         TRY(add_part(c, i, i + len, true));
         done = i + len;
     }
-    return add_part(c, done, text.len, false);
+    return done < text.len ? add_part(c, done, text.len, false) : 0;
 }
 
 /* Run `cut` on every piece of text. */
@@ -241,11 +254,14 @@ static int run_punctuation(const struct tok_step *s, struct tok_work *w)
 
 /* ---- Whitespace, CharDelimiterSplit, FixedLength ---- */
 
+/* \w as Rust's regexes have it. */
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}"
+
 static int parse_whitespace(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path)
 {
     s->mode = TOK_REMOVED;
     s->on = true; /* what the pattern does not match goes */
-    return tok_regex_add(t, SPAN("[\\w\\p{Join_Control}]+|(?:(?![\\w\\p{Join_Control}])[^\\s])+"), path, &s->regex);
+    return tok_regex_add(t, SPAN("[" WORD "]+|[^" WORD "\\s]+"), path, &s->regex);
 }
 
 static int parse_delimiter(struct tokenizer *t, struct tok_step *s, const json_t *o, const char *path)

@@ -96,7 +96,7 @@ int tok_pieces_push(struct tok_pieces *p, struct tok_piece piece)
     return 0;
 }
 
-int tok_find(const struct tok_step *s, struct tok_work *w, struct span text, size_t at, size_t *from, size_t *to)
+static int find(const struct tok_step *s, struct tok_work *w, struct span text, size_t at, size_t *from, size_t *to)
 {
     if (s->regex) {
         if (!w->match)
@@ -113,13 +113,26 @@ int tok_find(const struct tok_step *s, struct tok_work *w, struct span text, siz
     return 1;
 }
 
-size_t tok_after(struct span text, size_t from, size_t to)
+int tok_scan_next(const struct tok_step *s, struct tok_work *w, struct span text, struct tok_scan *scan)
 {
-    if (to > from)
-        return to;
-    for (to++; to < text.len && ((unsigned char)text.ptr[to] & 0xc0) == 0x80; to++)
-        ;
-    return to;
+    for (size_t at = scan->next; at <= text.len; at = scan->next) {
+        size_t before = scan->to;
+        int rc = find(s, w, text, at, &scan->from, &scan->to);
+        if (rc <= 0)
+            return rc;
+        scan->next = scan->to;
+        if (scan->to > scan->from) {
+            scan->any = true;
+            return 1;
+        }
+        for (scan->next++; scan->next < text.len && ((unsigned char)text.ptr[scan->next] & 0xc0) == 0x80; scan->next++)
+            ;
+        if (!scan->any || scan->to != before) { /* nothing right behind a match is no match */
+            scan->any = true;
+            return 1;
+        }
+    }
+    return 0;
 }
 
 void tok_swap_pieces(struct tok_work *w)
@@ -132,18 +145,14 @@ void tok_swap_pieces(struct tok_work *w)
 
 int tok_replace(const struct tok_step *s, struct tok_work *w, struct span in, struct buf *out)
 {
+    struct tok_scan scan = {0};
     size_t done = 0;
-    for (size_t from, to, at = 0; at <= in.len;) {
-        int rc = tok_find(s, w, in, at, &from, &to);
-        if (rc < 0)
-            return rc;
-        if (rc == 0)
-            break;
-        buf_append(out, in.ptr + done, from - done);
+    int rc;
+    while ((rc = tok_scan_next(s, w, in, &scan)) > 0) {
+        buf_append(out, in.ptr + done, scan.from - done);
         buf_span(out, s->b);
-        done = to;
-        at = tok_after(in, from, to);
+        done = scan.to;
     }
     buf_span(out, span_from(in, done));
-    return 0;
+    return rc;
 }

@@ -198,6 +198,18 @@ void tok_work_end(struct tok_work *w)
     tok_match_free(w->match);
 }
 
+/* Does the text still begin where it began when it is normalised? Not when its first character goes. */
+static int check_first(struct tok_work *w, struct tok_piece *p)
+{
+    uint32_t cp;
+    struct span head;
+    if (!p->first || !p->text.len || !w->t->normalizer.n)
+        return 0;
+    TRY(tok_normalize(&w->t->normalizer, w, span_of(p->text.ptr, tok_char_at(p->text, 0, &cp)), &head));
+    p->first = head.len > 0;
+    return 0;
+}
+
 /* Text to pieces: added tokens out, the rest normalised, and added tokens out of that. */
 static int cut_added(struct tok_work *w, struct span text)
 {
@@ -210,6 +222,7 @@ static int cut_added(struct tok_work *w, struct span text)
             TRY(tok_pieces_push(&w->next, p));
             continue;
         }
+        TRY(check_first(w, &p));
         TRY(tok_normalize(&t->normalizer, w, p.text, &p.text));
         TRY(tok_added_cut(t, w, &t->normal, p));
     }
