@@ -241,31 +241,43 @@ static int make_tokenizer(struct trainer *t, const struct scene_config *scene)
     return rc;
 }
 
-static int make_model(struct trainer *t)
+/* Random weights for the recipe's config, whose vocabulary is the tokenizer's. */
+static int make_model(struct trainer *t, json_t *config)
 {
-    json_t *config;
-    TRY(json_load_file_limited(t->recipe->model, &config));
     json_t *text = json_object_get(config, "text_config");
     json_object_set_new(text, "vocab_size", json_integer((json_int_t)tokenizer_vocab_size(t->tokenizer)));
     json_object_set_new(config, "image_token_index", json_integer(tokenizer_id_of(t->tokenizer, SPAN("<image>"))));
-    int rc = model_init(config, t->recipe->seed, &t->model);
-    json_decref(config);
-    TRY(rc);
+    TRY(model_init(config, t->recipe->seed, &t->model));
     return model_make_trainable(t->model, NULL, NULL);
 }
 
-static int open_run(struct trainer *t)
+/* Fonts, tokenizer and model, from the config alone. */
+static int make_parts(struct trainer *t, json_t *config)
 {
-    TRY(pool_create(t->options->threads, &t->pool));
     struct scene_config scene = scene_config_default;
     struct scene_fonts *fonts;
-    buf_init(&t->log, MEM_TRAIN, 256u << 20);
-    TRY(scene_fonts_open(112, &fonts));
+    int64_t side = 0;
+    TRY(json_get_int(config, t->recipe->model, "vision_config.image_size", 32, SCENE_SIDE_MAX, &side));
+    if (!side)
+        return json_missing(t->recipe->model, "vision_config.image_size");
+    scene.side = (int)side;
+    TRY(scene_fonts_open(scene.side, &fonts));
     t->source.scene.fonts = scene.fonts = fonts;
     TRY(make_tokenizer(t, &scene));
     t->source.seed = t->recipe->seed;
     TRY(batch_source_init(&t->source, t->tokenizer));
-    TRY(make_model(t));
+    return make_model(t, config);
+}
+
+static int open_run(struct trainer *t)
+{
+    json_t *config;
+    TRY(pool_create(t->options->threads, &t->pool));
+    buf_init(&t->log, MEM_TRAIN, 256u << 20);
+    TRY(json_load_file_limited(t->recipe->model, &config));
+    int rc = make_parts(t, config);
+    json_decref(config);
+    TRY(rc);
     TRY(optim_create(t->model->params, t->model->n_params, pool_threads(t->pool), kind_of, t, &t->optim));
     for (uint32_t i = 0; i < t->recipe->stages_count; i++)
         t->total_steps += stage_steps(&t->recipe->stages[i]);
