@@ -71,96 +71,162 @@ void run_unfold_dx(const struct g_tensor *t, const struct g_env *env)
 
 /* ---- interpolate ---- */
 
-enum { MAX_TAPS = 4 };
-struct taps { int n; int at[MAX_TAPS]; float weight[MAX_TAPS]; };
+struct tap { int at; float weight; };
+/* One axis: point i of `out` is the sum of its n[i] taps, at taps[i * most]. In the scratch, made by all. */
+struct axis { int in, out, most; struct tap *taps; int *n; };
 
-static float cubic_near(float x) /* |x| <= 1, a = -0.75 */
+static float triangle(float x)
 {
-    return (1.25f * x - 2.25f) * x * x + 1.0f;
+    x = fabsf(x);
+    return x < 1.0f ? 1.0f - x : 0.0f;
 }
-static float cubic_far(float x) /* 1 < |x| < 2 */
+/* Keys' cubic; a is -0.75 for plain resampling and -0.5 with antialias. */
+static float cubic(float x, float a)
 {
-    return ((-0.75f * x + 3.75f) * x - 6.0f) * x + 3.0f;
+    x = fabsf(x);
+    if (x <= 1.0f)
+        return ((a + 2.0f) * x - (a + 3.0f)) * x * x + 1.0f;
+    return x < 2.0f ? ((a * x - 5.0f * a) * x + 8.0f * a) * x - 4.0f * a : 0.0f;
 }
 
-/* Which of `in` points make point i of `out`, and by what weights. */
-static struct taps taps_at(const struct g_tensor *t, int i, int in, int out)
+/* Plain: 2 or 4 neighbours, those outside taken from the edge. */
+static int taps_plain(const struct g_tensor *t, const struct axis *ax, int i, struct tap *taps)
 {
-    float scale = (float)in / (float)out, x = scale * ((float)i + 0.5f) - 0.5f;
-    if (t->attr.interpolate.align_corners) {
-        scale = out > 1 ? (float)(in - 1) / (float)(out - 1) : 0.0f;
-        x = scale * (float)i;
-    }
-    struct taps taps = {0};
-    bool cubic = t->attr.interpolate.bicubic;
-    if (!cubic && x < 0.0f)
+    bool four = t->attr.interpolate.bicubic;
+    float x = (float)ax->in / (float)ax->out * ((float)i + 0.5f) - 0.5f;
+    if (t->attr.interpolate.align_corners)
+        x = (ax->out > 1 ? (float)(ax->in - 1) / (float)(ax->out - 1) : 0.0f) * (float)i;
+    if (!four && x < 0.0f)
         x = 0.0f;
-    int base = (int)floorf(x);
-    float f = x - (float)base;
-    const float linear_w[] = {1.0f - f, f};
-    const float cubic_w[] = {cubic_far(f + 1.0f), cubic_near(f), cubic_near(1.0f - f), cubic_far(2.0f - f)};
-    taps.n = cubic ? 4 : 2;
-    for (int k = 0; k < taps.n; k++) {
-        int at = base + k - (cubic ? 1 : 0);
-        taps.at[k] = at < 0 ? 0 : at >= in ? in - 1 : at;
-        taps.weight[k] = cubic ? cubic_w[k] : linear_w[k];
+    int base = (int)floorf(x) - (four ? 1 : 0), n = four ? 4 : 2;
+    float first = x - (float)base;
+    for (int k = 0; k < n; k++) {
+        int at = base + k;
+        taps[k].at = at < 0 ? 0 : at >= ax->in ? ax->in - 1 : at;
+        taps[k].weight = four ? cubic(first - (float)k, -0.75f) : triangle(first - (float)k);
     }
-    return taps;
+    return n;
 }
 
-static int interpolate_ok(const struct g_tensor *t)
+static float aa_scale(const struct g_tensor *t, const struct axis *ax)
 {
-    if (t->attr.interpolate.antialias)
-        return err_set(NUN_EUNSUP, "interpolate: antialias is not supported");
-    if (t->attr.interpolate.gh < 1 || t->attr.interpolate.gw < 1 || t->attr.interpolate.h < 1 || t->attr.interpolate.w < 1)
-        return err_set(NUN_EARG, "interpolate: from %dx%d to %dx%d", t->attr.interpolate.gh, t->attr.interpolate.gw,
-                       t->attr.interpolate.h, t->attr.interpolate.w);
-    return 0;
+    if (t->attr.interpolate.align_corners)
+        return ax->out > 1 ? (float)(ax->in - 1) / (float)(ax->out - 1) : 0.0f;
+    return (float)ax->in / (float)ax->out;
 }
-static int table_ok(const struct g_tensor *t, int h, int w)
+static float aa_support(const struct g_tensor *t, const struct axis *ax)
 {
-    if (t->in[0]->dt != DT_F32 || t->in[0]->shape.n != 2 || t->in[0]->shape.d[0] != (int64_t)h * w)
+    float scale = aa_scale(t, ax), half = t->attr.interpolate.bicubic ? 2.0f : 1.0f;
+    return scale > 1.0f ? half * scale : half;
+}
+/* Antialias: the filter is widened by the scale when that shrinks, cut at the edges, and normalised. */
+static int taps_antialias(const struct g_tensor *t, const struct axis *ax, int i, struct tap *taps)
+{
+    float scale = aa_scale(t, ax), support = aa_support(t, ax), sum = 0.0f;
+    float center = scale * ((float)i + 0.5f), inverse = scale > 1.0f ? 1.0f / scale : 1.0f;
+    int from = (int)(center - support + 0.5f), to = (int)(center + support + 0.5f);
+    from = from < 0 ? 0 : from;
+    to = to > ax->in ? ax->in : to;
+    int n = to - from < ax->most ? to - from : ax->most;
+    for (int k = 0; k < n; k++) {
+        float x = ((float)(k + from) - center + 0.5f) * inverse;
+        taps[k].at = from + k;
+        taps[k].weight = t->attr.interpolate.bicubic ? cubic(x, -0.5f) : triangle(x);
+        sum += taps[k].weight;
+    }
+    for (int k = 0; k < n; k++)
+        taps[k].weight /= sum;
+    return n;
+}
+
+static struct axis axis_of(const struct g_tensor *t, bool vertical)
+{
+    struct axis ax = {.in = vertical ? t->attr.interpolate.gh : t->attr.interpolate.gw,
+                      .out = vertical ? t->attr.interpolate.h : t->attr.interpolate.w, .most = 4};
+    if (t->attr.interpolate.antialias)
+        ax.most = 2 * (int)ceilf(aa_support(t, &ax)) + 1;
+    return ax;
+}
+static size_t axis_bytes(const struct axis *ax)
+{
+    return (size_t)ax->out * ((size_t)ax->most * sizeof(struct tap) + sizeof(int));
+}
+static void axis_make(const struct g_tensor *t, const struct g_env *env, struct axis *ax, char *memory)
+{
+    struct op_range r = op_share(env, ax->out, 1);
+    ax->taps = (struct tap *)memory;
+    ax->n = (int *)(memory + (size_t)ax->out * (size_t)ax->most * sizeof(struct tap));
+    for (int i = (int)r.lo; i < (int)r.hi; i++) {
+        struct tap *taps = ax->taps + (size_t)i * (size_t)ax->most;
+        ax->n[i] = (t->attr.interpolate.antialias ? taps_antialias : taps_plain)(t, ax, i, taps);
+    }
+}
+static void axes_make(const struct g_tensor *t, const struct g_env *env, struct axis *y, struct axis *x)
+{
+    *y = axis_of(t, true);
+    *x = axis_of(t, false);
+    axis_make(t, env, y, env->scratch);
+    axis_make(t, env, x, (char *)env->scratch + axis_bytes(y));
+    par_barrier(&env->par);
+}
+
+static int interpolate_ok(const struct g_tensor *t, int rows, int cols)
+{
+    const int size[] = {t->attr.interpolate.gh, t->attr.interpolate.gw, t->attr.interpolate.h, t->attr.interpolate.w};
+    for (int i = 0; i < 4; i++)
+        if (size[i] < 1 || size[i] > 1 << 15)
+            return err_set(NUN_EARG, "interpolate: from %dx%d to %dx%d", size[0], size[1], size[2], size[3]);
+    if (t->in[0]->dt != DT_F32 || t->in[0]->shape.n != 2 || t->in[0]->shape.d[0] != (int64_t)rows * cols)
         return op_bad(t, 0, "F32, a row a point of the grid");
     return 0;
+}
+static void interpolate_cost(const struct g_tensor *t, double points, struct g_cost *out)
+{
+    struct axis y = axis_of(t, true), x = axis_of(t, false);
+    op_cost(t, 0, out);
+    out->flops = 2.0 * points * (double)g_last(t) * (y.most * x.most + y.most);
+    out->scratch = axis_bytes(&y) + axis_bytes(&x);
 }
 
 int shape_interpolate(struct g_tensor *t)
 {
-    TRY(interpolate_ok(t));
-    TRY(table_ok(t, t->attr.interpolate.gh, t->attr.interpolate.gw));
+    TRY(interpolate_ok(t, t->attr.interpolate.gh, t->attr.interpolate.gw));
     TRY(op_like(t, 0));
     t->shape.d[0] = (int64_t)t->attr.interpolate.h * t->attr.interpolate.w;
     return 0;
 }
 void cost_interpolate(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
 {
-    op_cost(t, t->attr.interpolate.bicubic ? 40 : 12, out);
+    interpolate_cost(t, (double)t->shape.d[0], out);
 }
-/* Columns [c.lo, c.hi) of one output row: along x for every tap of y, then along y. */
-static void resample_row(const float *table, size_t d, int gw, const struct taps *ty, const struct taps *tx,
-                         struct op_range c, float *y)
+/* n <= 64 columns of one point: along x for every tap of y, then along y. */
+static void resample(const float *table, size_t d, const struct axis *ay, int oy, const struct axis *ax, int ox,
+                     size_t n, float *y)
 {
-    for (size_t k = c.lo; k < c.hi; k++) {
-        float sum = 0.0f;
-        for (int a = 0; a < ty->n; a++) {
-            const float *row = table + (size_t)ty->at[a] * (size_t)gw * d + k;
-            float line = 0.0f;
-            for (int b = 0; b < tx->n; b++)
-                line = line + row[(size_t)tx->at[b] * d] * tx->weight[b];
-            sum = sum + line * ty->weight[a];
+    const struct tap *ty = ay->taps + (size_t)oy * (size_t)ay->most, *tx = ax->taps + (size_t)ox * (size_t)ax->most;
+    float sum[64] = {0};
+    for (int a = 0; a < ay->n[oy]; a++) {
+        float line[64] = {0};
+        for (int b = 0; b < ax->n[ox]; b++) {
+            const float *row = table + ((size_t)ty[a].at * (size_t)ax->in + (size_t)tx[b].at) * d;
+            for (size_t k = 0; k < n; k++)
+                line[k] += row[k] * tx[b].weight;
         }
-        y[k] = sum;
+        for (size_t k = 0; k < n; k++)
+            sum[k] += line[k] * ty[a].weight;
     }
+    memcpy(y, sum, n * sizeof *y);
 }
 void run_interpolate(const struct g_tensor *t, const struct g_env *env)
 {
-    int gh = t->attr.interpolate.gh, gw = t->attr.interpolate.gw, h = t->attr.interpolate.h, w = t->attr.interpolate.w;
+    struct axis ay, ax;
+    axes_make(t, env, &ay, &ax);
     size_t d = (size_t)g_last(t);
-    struct op_range r = op_share(env, t->shape.d[0], 1), all = {0, d};
-    for (size_t i = r.lo; i < r.hi; i++) {
-        struct taps ty = taps_at(t, (int)(i / (size_t)w), gh, h), tx = taps_at(t, (int)(i % (size_t)w), gw, w);
-        resample_row(g_f32(t->in[0]), d, gw, &ty, &tx, all, g_f32(t) + i * d);
-    }
+    struct op_range r = op_share(env, t->shape.d[0], 1);
+    for (size_t i = r.lo; i < r.hi; i++)
+        for (size_t k = 0; k < d; k += 64)
+            resample(g_f32(t->in[0]) + k, d, &ay, (int)i / ax.out, &ax, (int)i % ax.out, d - k < 64 ? d - k : 64,
+                     g_f32(t) + i * d + k);
 }
 void grad_interpolate(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
 {
@@ -170,33 +236,35 @@ void grad_interpolate(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
 
 int shape_interpolate_dx(struct g_tensor *t)
 {
-    TRY(interpolate_ok(t));
-    TRY(table_ok(t, t->attr.interpolate.h, t->attr.interpolate.w));
+    TRY(interpolate_ok(t, t->attr.interpolate.h, t->attr.interpolate.w));
     TRY(op_like(t, 0));
     t->shape.d[0] = (int64_t)t->attr.interpolate.gh * t->attr.interpolate.gw;
     return 0;
 }
 void cost_interpolate_dx(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
 {
-    op_cost(t, t->attr.interpolate.bicubic ? 40 : 12, out);
+    interpolate_cost(t, (double)t->in[0]->shape.d[0], out);
 }
-/* Every output row adds to its taps, in order; threads share the columns. */
+/* Every point adds to its taps, in order; threads share the columns. */
 void run_interpolate_dx(const struct g_tensor *t, const struct g_env *env)
 {
-    int gh = t->attr.interpolate.gh, gw = t->attr.interpolate.gw, h = t->attr.interpolate.h, w = t->attr.interpolate.w;
+    struct axis ay, ax;
+    axes_make(t, env, &ay, &ax);
     size_t d = (size_t)g_last(t);
     struct op_range c = op_share(env, (int64_t)d, 16);
     for (int64_t i = 0; i < t->shape.d[0]; i++)
         memset(g_f32(t) + (size_t)i * d + c.lo, 0, (c.hi - c.lo) * sizeof(float));
-    for (int i = 0; i < h * w; i++) {
-        struct taps ty = taps_at(t, i / w, gh, h), tx = taps_at(t, i % w, gw, w);
+    for (int i = 0; i < ay.out * ax.out; i++) {
+        const struct tap *ty = ay.taps + (size_t)(i / ax.out) * (size_t)ay.most;
+        const struct tap *tx = ax.taps + (size_t)(i % ax.out) * (size_t)ax.most;
         const float *dy = g_f32(t->in[0]) + (size_t)i * d;
-        for (int a = 0; a < ty.n * tx.n; a++) {
-            float weight = ty.weight[a / tx.n] * tx.weight[a % tx.n];
-            float *to = g_f32(t) + ((size_t)ty.at[a / tx.n] * (size_t)gw + (size_t)tx.at[a % tx.n]) * d;
-            for (size_t k = c.lo; k < c.hi; k++)
-                to[k] += weight * dy[k];
-        }
+        for (int a = 0; a < ay.n[i / ax.out]; a++)
+            for (int b = 0; b < ax.n[i % ax.out]; b++) {
+                float weight = ty[a].weight * tx[b].weight;
+                float *to = g_f32(t) + ((size_t)ty[a].at * (size_t)ax.in + (size_t)tx[b].at) * d;
+                for (size_t k = c.lo; k < c.hi; k++)
+                    to[k] += weight * dy[k];
+            }
     }
 }
 

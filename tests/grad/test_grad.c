@@ -195,7 +195,10 @@ static struct g_tensor *case_unfold(struct ctx *c)
 static struct g_tensor *case_interpolate(struct ctx *c)
 {
     int up = c->variant & 1;
-    return g_interpolate(c->g, value(c, SHAPE2(12, 5)), 3, 4, up ? 5 : 2, up ? 6 : 3, c->variant & 2);
+    struct g_tensor *table = value(c, SHAPE2(12, 5));
+    union g_attr a = {.interpolate = {.gh = 3, .gw = 4, .h = up ? 5 : 2, .w = up ? 6 : 3, .bicubic = c->variant & 2,
+                                      .antialias = c->variant & 4, .align_corners = c->variant & 8}};
+    return g_op(c->g, OP_interpolate, &a, 1, (struct g_tensor *[]){table});
 }
 static struct g_tensor *case_mean_pool(struct ctx *c)
 {
@@ -235,7 +238,7 @@ static const struct { enum g_op op; int variants; struct g_tensor *(*build)(stru
     {OP_dropout, 1, case_dropout},
     {OP_softmax, 1, case_softmax},
     {OP_unfold, 1, case_unfold},
-    {OP_interpolate, 4, case_interpolate},
+    {OP_interpolate, 16, case_interpolate},
     {OP_mean_pool, 1, case_mean_pool},
     {OP_cross_entropy, 1, case_cross_entropy},
     {OP_sigmoid_loss, 1, case_sigmoid_loss},
