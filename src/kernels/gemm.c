@@ -89,6 +89,17 @@ static void finish_rows(const struct job *j, const struct place *at)
             C[r * g->ldc + c] = x[r * ldx + c] + res[r * g->ldc + c];
 }
 
+/* The panels after [.., p) of this strip's elements [k, k + kn): to the right, then further down k, then
+ * the next block's. It may be a place behind the end. */
+static const char *next_panels(const struct job *j, const struct place *at, size_t p, size_t k, size_t kn)
+{
+    const struct gemm_b *B = &j->g->B;
+    bool right = p < at->p_end, down = !right && k + kn < (size_t)B->K;
+    size_t next_k = right ? k : down ? k + kn : 0;
+    return (const char *)B->panels + (down ? at->p : p) * panel_bytes(B->format, (size_t)B->K)
+         + panel_bytes(B->format, next_k);
+}
+
 /* One packed strip, elements [k, k + kn) of the chain, against the block's panels. */
 static void run_tiles(const struct job *j, const struct place *at, size_t k, size_t kn)
 {
@@ -103,6 +114,7 @@ static void run_tiles(const struct job *j, const struct place *at, size_t k, siz
         t.panels = j->micro->tile_panels(t.m, t.k_major, (int)(at->p_end - p));
         t.n = g->N - n < t.panels * GEMM_PANEL ? g->N - n : t.panels * GEMM_PANEL;
         t.b = b + p * t.panel_bytes;
+        t.next = next_panels(j, at, p + (size_t)t.panels, k, kn);
         t.in = first ? (g->accumulate ? C : NULL) : j->aside ? part : C;
         t.ld_in = first || !j->aside ? g->ldc : PART_COLS;
         bool aside = last ? j->finish_aside : j->aside;

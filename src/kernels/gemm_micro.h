@@ -9,6 +9,7 @@ enum {
     GEMM_PANEL = 16,                /* columns of a panel */
     GEMM_MAX_ROWS = 32,             /* most rows of a strip, over all variants */
     GEMM_BLOCK_PANELS = 32,         /* columns of a block of B, in panels */
+    GEMM_PACK_STEPS = 4,            /* of k into a panel before the next panel's turn: 1 is a third slower */
     GEMM_STRIP_BYTES = 40 << 10,    /* packed A strip of one thread, over all variants */
 };
 
@@ -21,6 +22,7 @@ struct gemm_tile {
     const void *a;                  /* packed strip */
     const void *b;                  /* first panel, at this call's first k */
     size_t panel_bytes;             /* from panel to panel */
+    const void *next;               /* where the next tile's panels begin: to prefetch, never read */
     const float *in;                /* [m,n] where the chain goes on from, or NULL: zero */
     ptrdiff_t ld_in;
     float *out;                     /* [m,n] */

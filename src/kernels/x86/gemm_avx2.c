@@ -199,15 +199,18 @@ static inline __attribute__((always_inline)) void pack_transposed(const struct g
 static inline __attribute__((always_inline)) void pack_plain(const struct gemm_pack *p, bool pairs)
 {
     const int per = pairs ? 2 : 1, steps = (p->K + per - 1) / per;
-    for (int s = 0; s < steps; s++)
+    for (int block = 0; block < steps; block += GEMM_PACK_STEPS)
         for (size_t half = p->lo * 2; half < p->hi * 2; half++) {
-            int n = (int)half * 8, k = s * per;
-            ptrdiff_t at = k * p->ld + n;
-            __m256i w = load8(p, at, p->N - n, pairs);
-            if (pairs)
-                w = pair8(w, load8(p, at + p->ld, k + 1 < p->K ? p->N - n : 0, true));
-            char *to = (char *)p->panels + (half / 2 * (size_t)steps * 2 + (size_t)s * 2 + half % 2) * 32;
-            _mm256_store_si256((__m256i *)to, w);
+            int n = (int)half * 8, end = block + GEMM_PACK_STEPS < steps ? block + GEMM_PACK_STEPS : steps;
+            char *to = (char *)p->panels + (half / 2 * (size_t)steps * 2 + half % 2) * 32;
+            for (int s = block; s < end; s++) {
+                int k = s * per;
+                ptrdiff_t at = k * p->ld + n;
+                __m256i w = load8(p, at, p->N - n, pairs);
+                if (pairs)
+                    w = pair8(w, load8(p, at + p->ld, k + 1 < p->K ? p->N - n : 0, true));
+                _mm256_store_si256((__m256i *)(to + (size_t)s * 64), w);
+            }
         }
 }
 

@@ -158,21 +158,21 @@ static inline __attribute__((always_inline)) __m512i load_row(const struct gemm_
     return round ? round16(x) : _mm512_castps_si512(x);
 }
 
-/* Row by row over all the thread's panels: the source is read in order. */
+/* A few rows of all the thread's panels at a time: the source is read nearly in order. */
 static inline __attribute__((always_inline)) void pack_plain(const struct gemm_pack *p, bool pairs)
 {
     int steps = pairs ? (p->K + 1) / 2 : p->K;
-    size_t panel_bytes = (size_t)steps * 64;
-    for (int s = 0; s < steps; s++) {
-        char *to = (char *)p->panels + p->lo * panel_bytes + (size_t)s * 64;
-        for (size_t panel = p->lo; panel < p->hi; panel++, to += panel_bytes) {
-            int n = (int)panel * GEMM_PANEL;
-            __m512i w = load_row(p, pairs ? s * 2 : s, n, pairs);
-            if (pairs)
-                w = _mm512_or_si512(_mm512_srli_epi32(w, 16), load_row(p, s * 2 + 1, n, true));
-            _mm512_store_si512(to, w);
+    for (int block = 0; block < steps; block += GEMM_PACK_STEPS)
+        for (size_t panel = p->lo; panel < p->hi; panel++) {
+            int n = (int)panel * GEMM_PANEL, end = block + GEMM_PACK_STEPS < steps ? block + GEMM_PACK_STEPS : steps;
+            char *to = (char *)p->panels + panel * (size_t)steps * 64;
+            for (int s = block; s < end; s++) {
+                __m512i w = load_row(p, pairs ? s * 2 : s, n, pairs);
+                if (pairs)
+                    w = _mm512_or_si512(_mm512_srli_epi32(w, 16), load_row(p, s * 2 + 1, n, true));
+                _mm512_store_si512(to + (size_t)s * 64, w);
+            }
         }
-    }
 }
 
 static void pack_b_f32(const struct gemm_pack *p)

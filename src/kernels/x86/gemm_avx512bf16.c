@@ -111,17 +111,18 @@ static void pack_plain(const struct gemm_pack *p)
 {
     int steps = (p->K + 1) / 2;
     size_t panel_bytes = (size_t)steps * 64;
-    for (int s = 0; s < steps; s++) {
-        char *to = (char *)p->panels + p->lo * panel_bytes + (size_t)s * 64;
-        for (size_t panel = p->lo; panel < p->hi; panel++, to += panel_bytes) {
-            int n = (int)panel * GEMM_PANEL;
-            __m512i w = p->src_bf16
-                            ? _mm512_or_si512(load_row_bf16(p, s * 2, n),
-                                              _mm512_slli_epi32(load_row_bf16(p, s * 2 + 1, n), 16))
-                            : round_pairs(load_row(p, s * 2, n), load_row(p, s * 2 + 1, n));
-            _mm512_store_si512(to, w);
+    for (int block = 0; block < steps; block += GEMM_PACK_STEPS)
+        for (size_t panel = p->lo; panel < p->hi; panel++) {
+            int n = (int)panel * GEMM_PANEL, end = block + GEMM_PACK_STEPS < steps ? block + GEMM_PACK_STEPS : steps;
+            char *to = (char *)p->panels + panel * panel_bytes;
+            for (int s = block; s < end; s++) {
+                __m512i w = p->src_bf16
+                                ? _mm512_or_si512(load_row_bf16(p, s * 2, n),
+                                                  _mm512_slli_epi32(load_row_bf16(p, s * 2 + 1, n), 16))
+                                : round_pairs(load_row(p, s * 2, n), load_row(p, s * 2 + 1, n));
+                _mm512_store_si512(to + (size_t)s * 64, w);
+            }
         }
-    }
 }
 
 static void pack_b(const struct gemm_pack *p)

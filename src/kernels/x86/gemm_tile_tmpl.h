@@ -50,7 +50,7 @@ static inline __attribute__((always_inline)) void TILE(body)(const struct gemm_t
         UNROLL for (int v = 0; v < vecs; v++)
             acc[r][v] = t->in ? vec_load(t->in + r * t->ld_in + v * LANES) : vec_zero();
 
-    const char *a = t->a, *b = t->b;
+    const char *a = t->a, *b = t->b, *next = t->next;
     const ptrdiff_t panel_bytes = (ptrdiff_t)t->panel_bytes;
     TILE_ENTER();
     TILE(pin)(acc, m, vecs);
@@ -58,11 +58,14 @@ static inline __attribute__((always_inline)) void TILE(body)(const struct gemm_t
         TILE(b_vec) bv[TILE_MAX_VECS];
         UNROLL for (int v = 0; v < vecs; v++)
             bv[v] = TILE(b_load)(b + (v / VPP) * panel_bytes + (v % VPP) * LANES * 4);
+        UNROLL for (int p = 0; p < panels; p++)
+            _mm_prefetch(next + p * panel_bytes, _MM_HINT_T1);
         UNROLL for (int r = 0; r < m; r++)
             UNROLL for (int v = 0; v < vecs; v++)
                 acc[r][v] = TILE(dot)(acc[r][v], a + r * row_bytes, pair_bytes, bv[v]);
         a += step_bytes;
         b += GEMM_PANEL * 4;
+        next += GEMM_PANEL * 4;
     }
     TILE(pin)(acc, m, vecs);
     TILE_LEAVE();
