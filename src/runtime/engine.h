@@ -1,0 +1,93 @@
+/* The loaded model: weights packed for the kernels, the plans of every shape seen so far, the pages of
+ * all sequences, and what the folder says about text and pictures. engine.c runs rows; timeline.h holds
+ * sequences; the public doors stand on both. Must not know servers, files of requests, or sampling. */
+/* SPDX-License-Identifier: MIT */
+#ifndef RUNTIME_ENGINE_H
+#define RUNTIME_ENGINE_H
+#include <pthread.h>
+#include "base/hash.h"
+#include "graph/exec.h"
+#include "media/preprocess.h"
+#include "models/model.h"
+#include "nunchi/nunchi.h"
+#include "runtime/pages.h"
+#include "text/chat.h"
+#include "text/tokenizer.h"
+
+enum { ENGINE_ENDS = 16, ENGINE_CHUNK = 512, ENGINE_PICTURES = 8 };
+
+/* One shape of the decoder's graph, with its staging memory. rows: padded to a bucket. */
+struct engine_plan {
+    struct engine_plan *next;
+    int rows, picks;
+    bool images;
+    struct graph *graph;
+    struct plan *plan;
+    struct kv_row *kv;           /* [rows] */
+    struct kv_step step;
+    int32_t *ids, *pos, *pick;   /* [rows], [rows], [picks] */
+    int32_t *image_rows;         /* [rows] */
+    float *features;             /* [rows, hidden] */
+    struct g_tensor *logits;     /* [picks, vocab] */
+};
+
+/* One batch size of the picture encoder's graph. */
+struct image_plan {
+    struct image_plan *next;
+    int pictures;
+    struct graph *graph;
+    struct plan *plan;
+    float *pixels;               /* [pictures, 3, S, S] */
+    struct g_tensor *features;   /* [pictures * image_tokens, hidden] */
+};
+
+/* A picture that stands in sequences. Immutable once encoded; counted under the model's lock. */
+struct picture {
+    int refs;
+    float *pixels;               /* [3, S, S]; freed when encoded */
+    float *features;             /* [image_tokens, hidden]; NULL until encoded */
+    struct digest identity;      /* of the pixels */
+};
+
+struct nun_model {
+    struct model *model;
+    struct tokenizer *tokenizer; /* NULL: ids only */
+    struct chat_template *chat;  /* NULL: none */
+    bool chat_parts;             /* it takes content as a list of parts */
+    bool has_preprocess;
+    struct preprocess_facts preprocess;
+    struct pool *pool;
+    enum gemm_format compute;
+    int threads, context, chunk;
+    int32_t ends[ENGINE_ENDS];
+    int n_ends;
+    pthread_mutex_t lock;        /* over all that follows, and over replays */
+    struct engine_plan *plans;
+    struct image_plan *image_plans;
+    struct page_pool pages;
+};
+
+struct nun_timeline;
+
+/* Positions [from, to) of a sequence to compute. Where the logits go: */
+struct engine_span {
+    struct nun_timeline *t;
+    int64_t from, to;
+    float *last;                 /* [vocab] of position to - 1; NULL: not wanted */
+    float *all;                  /* [to - from, vocab]; NULL: not wanted */
+};
+
+/* Everything but the folder: for tests that make a model of their own. Takes the model over. */
+int engine_create(struct model *model, const struct nun_model_options *options, struct nun_model **out);
+/* Compute the spans, at most m->chunk rows together; each one's sequence must have been computed up to
+ * `from`. The lock is held. Sequences are distinct. Nothing has advanced when it fails. */
+int engine_run(struct nun_model *m, const struct engine_span *spans, int n);
+/* Encode those pictures of the list that are not. The lock is held. */
+int engine_encode(struct nun_model *m, struct picture *const *pictures, int n);
+void engine_plans_free(struct nun_model *m);
+void picture_drop(struct picture *p); /* the lock is held; NULL is fine */
+
+static inline void engine_lock(const struct nun_model *m) { pthread_mutex_lock((pthread_mutex_t *)(uintptr_t)&m->lock); }
+static inline void engine_unlock(const struct nun_model *m) { pthread_mutex_unlock((pthread_mutex_t *)(uintptr_t)&m->lock); }
+
+#endif

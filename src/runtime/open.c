@@ -1,0 +1,319 @@
+/* The public door to models: a folder opened with all that lies in it, and its texts turned into ids. */
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/pool.h"
+#include "kernels/cpu.h"
+#include "runtime/prompt.h"
+
+/* ---- parts of the folder ------------------------------------------------------------------- */
+
+static bool in_folder(const char *folder, const char *name)
+{
+    char path[4096];
+    return path_join(path, sizeof path, folder, name) >= 0 && file_exists(path);
+}
+
+static int open_tokenizer(struct nun_model *m, const char *folder)
+{
+    static const char *const files[] = {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        if (in_folder(folder, files[i]))
+            return tokenizer_load(folder, &m->tokenizer);
+    return 0;
+}
+
+static int open_preprocess(struct nun_model *m, const char *folder)
+{
+    char path[4096];
+    if (!m->model->vision.facts.layers || !in_folder(folder, "preprocessor_config.json"))
+        return 0;
+    TRY(path_join(path, sizeof path, folder, "preprocessor_config.json"));
+    TRY(preprocess_load(path, &m->preprocess));
+    m->has_preprocess = true;
+    return 0;
+}
+
+static int set_template(struct nun_model *m, struct span text, const char *place)
+{
+    m->chat_parts = prompt_wants_parts(text);
+    return chat_template_parse(text, place, &m->chat);
+}
+
+/* tokenizer_config.json's chat_template: the text, or a list of named ones with "default" among them. */
+static const char *template_in(const json_t *config)
+{
+    const json_t *t = json_object_get(config, "chat_template"), *one;
+    size_t i;
+    if (json_is_string(t))
+        return json_string_value(t);
+    json_array_foreach(t, i, one) {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        if (name && !strcmp(name, "default"))
+            return json_string_value(json_object_get(one, "template"));
+    }
+    return NULL;
+}
+
+static int template_from_json(struct nun_model *m, const char *folder, const char *name)
+{
+    char path[4096];
+    json_t *config;
+    if (m->chat || !in_folder(folder, name))
+        return 0;
+    TRY(path_join(path, sizeof path, folder, name));
+    TRY(json_load_file_limited(path, &config));
+    const char *text = template_in(config);
+    int rc = text ? set_template(m, span_str(text), path) : 0;
+    json_decref(config);
+    return rc;
+}
+
+static int template_from_file(struct nun_model *m, const char *folder)
+{
+    char path[4096];
+    struct buf text;
+    if (!in_folder(folder, "chat_template.jinja"))
+        return 0;
+    TRY(path_join(path, sizeof path, folder, "chat_template.jinja"));
+    buf_init(&text, MEM_RUNTIME, LIMIT_OF(text_bytes));
+    int rc = file_read(path, &text);
+    if (rc >= 0)
+        rc = set_template(m, buf_view(&text), path);
+    buf_free(&text);
+    return rc;
+}
+
+static int open_template(struct nun_model *m, const char *folder, const char *own)
+{
+    if (own)
+        return set_template(m, span_str(own), "chat template");
+    TRY(template_from_file(m, folder));
+    TRY(template_from_json(m, folder, "chat_template.json"));
+    TRY(template_from_json(m, folder, "tokenizer_config.json"));
+    if (!m->chat && nun_token_id(m, "<|user|>") >= 0 && nun_token_id(m, "<|assistant|>") >= 0)
+        return set_template(m, span_str(prompt_plain_template), "plain template");
+    return 0;
+}
+
+/* ---- ids that end an answer ---------------------------------------------------------------- */
+
+static void add_end(struct nun_model *m, int64_t id)
+{
+    for (int i = 0; i < m->n_ends; i++)
+        if (m->ends[i] == id)
+            return;
+    if (id >= 0 && id < m->model->text.facts.vocab && m->n_ends < ENGINE_ENDS)
+        m->ends[m->n_ends++] = (int32_t)id;
+}
+
+static int ends_from(struct nun_model *m, const json_t *config, const char *place, const char *key)
+{
+    int ids[ENGINE_ENDS], n = 0;
+    TRY(json_get_ints(config, place, key, -1, INT32_MAX, ids, ENGINE_ENDS, &n));
+    for (int i = 0; i < n; i++)
+        add_end(m, ids[i]);
+    return 0;
+}
+
+static int open_ends(struct nun_model *m, const char *folder)
+{
+    char path[4096];
+    if (in_folder(folder, "generation_config.json")) {
+        json_t *config;
+        TRY(path_join(path, sizeof path, folder, "generation_config.json"));
+        TRY(json_load_file_limited(path, &config));
+        int rc = ends_from(m, config, path, "eos_token_id");
+        json_decref(config);
+        TRY(rc);
+    }
+    if (!m->n_ends)
+        TRY(ends_from(m, m->model->config, folder, "eos_token_id"));
+    if (!m->n_ends && json_dig(m->model->config, "text_config"))
+        TRY(ends_from(m, m->model->config, folder, "text_config.eos_token_id"));
+    if (m->tokenizer)
+        add_end(m, tokenizer_role(m->tokenizer, TOK_EOS));
+    return 0;
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+static int set_context(struct nun_model *m, int asked)
+{
+    const struct nn_facts *f = &m->model->text.facts;
+    if (asked < 0)
+        return err_set(NUN_EARG, "context: %d positions were asked for", asked);
+    m->context = asked ? asked : f->positions > 0 ? f->positions : 4096;
+    if (f->positions > 0 && m->context > f->positions) {
+        if (m->model->text.w[NN_pos_w])
+            return err_set(NUN_ECONTEXT, "context: %d positions were asked for, the model has %d", asked, f->positions);
+        log_warn("context: %d positions, but the model was made for %d", m->context, f->positions);
+    }
+    return limit_check(LIMIT_context, (size_t)m->context, "context");
+}
+
+static int prepare(struct nun_model *m, const struct nun_model_options *o)
+{
+    const struct nn_facts *f = &m->model->text.facts;
+    if (o->prefill_chunk < 0 || o->prefill_chunk > 8192)
+        return err_set(NUN_EARG, "prefill chunk: expected 1..8192, found %d", o->prefill_chunk);
+    m->compute = o->compute == NUN_F32 ? GEMM_F32 : GEMM_BF16;
+    m->chunk = o->prefill_chunk ? o->prefill_chunk : ENGINE_CHUNK;
+    TRY(pool_create(o->threads, &m->pool));
+    m->threads = pool_threads(m->pool);
+    TRY(set_context(m, o->context));
+    page_pool_init(&m->pages, f->layers, f->kv_heads, f->head_dim, o->state_bytes);
+    return model_pack(m->model, m->compute, false, m->pool);
+}
+
+int engine_create(struct model *model, const struct nun_model_options *options, struct nun_model **out)
+{
+    static const struct nun_model_options defaults;
+    struct nun_model *m = mem_calloc(MEM_RUNTIME, 1, sizeof *m);
+    if (!m) {
+        model_free(model);
+        return NUN_ENOMEM;
+    }
+    m->model = model;
+    pthread_mutex_init(&m->lock, NULL);
+    int rc = prepare(m, options ? options : &defaults);
+    if (rc < 0) {
+        nun_model_close(m);
+        return rc;
+    }
+    *out = m;
+    return 0;
+}
+
+int nun_model_open(const char *folder, const struct nun_model_options *options, struct nun_model **out)
+{
+    struct model *model;
+    struct nun_model *m;
+    if (!folder || !out)
+        return err_set(NUN_EARG, "nun_model_open: no folder, or nowhere to put the model");
+    TRY(model_load(folder, &model));
+    TRY(engine_create(model, options, &m));
+    int rc = open_tokenizer(m, folder);
+    if (rc >= 0)
+        rc = open_preprocess(m, folder);
+    if (rc >= 0)
+        rc = open_template(m, folder, options ? options->chat_template : NULL);
+    if (rc >= 0)
+        rc = open_ends(m, folder);
+    if (rc < 0) {
+        nun_model_close(m);
+        return rc;
+    }
+    *out = m;
+    return 0;
+}
+
+void nun_model_close(struct nun_model *m)
+{
+    if (!m)
+        return;
+    engine_plans_free(m);
+    page_pool_free(&m->pages);
+    chat_template_free(m->chat);
+    tokenizer_free(m->tokenizer);
+    model_free(m->model);
+    pool_free(m->pool);
+    pthread_mutex_destroy(&m->lock);
+    mem_free(m);
+}
+
+void nun_model_info(const struct nun_model *m, struct nun_model_info *out)
+{
+    const struct nn_facts *f = &m->model->text.facts;
+    bool sees = m->model->facts.image_token >= 0 && m->model->vision.facts.layers;
+    *out = (struct nun_model_info){
+        .folder = m->model->folder ? m->model->folder : "", .architecture = m->model->family->architecture,
+        .parameters = m->model->n_values, .weight_bytes = m->model->weights ? st_total_bytes(m->model->weights) : 0,
+        .context = m->context, .trained_context = f->positions, .vocab = f->vocab, .layers = f->layers, .hidden = f->hidden,
+        .image_tokens = sees ? model_image_tokens(m->model) : 0, .image_size = sees ? model_image_size(m->model) : 0,
+        .state_bytes_per_token = page_block_bytes(&m->pages) / KV_PAGE, .has_tokenizer = m->tokenizer != NULL,
+        .has_chat_template = m->chat != NULL, .threads = m->threads,
+        .compute = m->compute == GEMM_F32 ? NUN_F32 : NUN_BF16};
+}
+
+int nun_isa(const char *list, char *active, size_t capacity)
+{
+    unsigned mask;
+    if (list) {
+        TRY(cpu_mask_parse(list, &mask));
+        cpu_set_mask(mask);
+    }
+    if (active)
+        cpu_mask_print(cpu_mask(), active, capacity);
+    return 0;
+}
+
+/* ---- text ---------------------------------------------------------------------------------- */
+
+static unsigned token_flags(unsigned flags)
+{
+    return (flags & NUN_TEXT_SPECIAL ? TOK_PARSE_SPECIAL : 0u) | (flags & NUN_TEXT_ADD_SPECIAL ? TOK_ADD_SPECIAL : 0u) |
+           (flags & NUN_TEXT_SKIP_SPECIAL ? TOK_SKIP_SPECIAL : 0u);
+}
+
+static int need_tokenizer(const struct nun_model *m)
+{
+    return m->tokenizer ? 0 : err_set(NUN_EUNSUP, "%s: there is no tokenizer in this folder", m->model->folder ? m->model->folder : "model");
+}
+
+int nun_encode(const struct nun_model *m, const char *text, size_t len, unsigned flags, int32_t **ids, size_t *n)
+{
+    struct ids v = {0};
+    TRY(need_tokenizer(m));
+    TRY(ids_reserve(&v, 1)); /* never NULL, also for no text */
+    int rc = tokenizer_encode(m->tokenizer, span_of(text, len), token_flags(flags), &v);
+    if (rc < 0) {
+        ids_free(&v);
+        return rc;
+    }
+    *ids = v.at;
+    *n = v.n;
+    return 0;
+}
+
+int nun_decode(const struct nun_model *m, const int32_t *ids, size_t n, unsigned flags, char **text, size_t *len)
+{
+    struct buf b;
+    TRY(need_tokenizer(m));
+    buf_init(&b, MEM_RUNTIME, LIMIT_OF(text_bytes));
+    buf_append(&b, "", 0);
+    int rc = tokenizer_decode(m->tokenizer, ids, n, token_flags(flags), &b);
+    size_t length = b.len;
+    char *taken = rc < 0 ? NULL : b.ptr ? buf_take(&b) : mem_strdup(MEM_RUNTIME, "");
+    if (!taken) {
+        rc = rc < 0 ? rc : buf_error(&b) < 0 ? buf_error(&b) : NUN_ENOMEM;
+        buf_free(&b);
+        return rc;
+    }
+    *text = taken;
+    if (len)
+        *len = length;
+    return 0;
+}
+
+void nun_free(void *p)
+{
+    mem_free(p);
+}
+
+int32_t nun_token_id(const struct nun_model *m, const char *piece)
+{
+    return m->tokenizer ? tokenizer_id_of(m->tokenizer, span_str(piece)) : -1;
+}
+
+bool nun_token_ends(const struct nun_model *m, int32_t id)
+{
+    for (int i = 0; i < m->n_ends; i++)
+        if (m->ends[i] == id)
+            return true;
+    return false;
+}

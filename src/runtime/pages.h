@@ -1,0 +1,44 @@
+/* Key/value memory: blocks of KV_PAGE positions over all layers, counted by reference, so that forks
+ * share their past. Knows no models and takes no locks: the model's lock is held by whoever calls. */
+/* SPDX-License-Identifier: MIT */
+#ifndef RUNTIME_PAGES_H
+#define RUNTIME_PAGES_H
+#include <stddef.h>
+#include <stdint.h>
+#include "graph/kv.h"
+
+struct page_block {
+    struct page_block *next; /* in the free list */
+    int refs;
+    float *data;             /* [layers][2][Hkv][KV_PAGE][D] */
+};
+
+struct page_pool {
+    int layers;
+    size_t page_floats;      /* of one layer */
+    size_t max_bytes;        /* 0: no limit */
+    size_t bytes;            /* of all blocks, used or free */
+    struct page_block *free;
+};
+
+void page_pool_init(struct page_pool *p, int layers, int kv_heads, int head_dim, size_t max_bytes);
+void page_pool_free(struct page_pool *p); /* every block must have been dropped */
+size_t page_block_bytes(const struct page_pool *p);
+
+/* The pages of one sequence: pages[layer * stride + position / KV_PAGE]. A zeroed one is empty. */
+struct page_table {
+    struct page_block **blocks; /* [stride] */
+    float **pages;              /* [layers * stride] */
+    int n, stride;
+};
+
+/* Make positions [from, to) writable: blocks appended, the shared one that is written into copied. What
+ * was reserved stays when it fails. */
+int page_table_reserve(struct page_table *t, struct page_pool *p, int64_t from, int64_t to);
+/* Share all blocks of the first `positions` positions. */
+int page_table_share(struct page_table *to, const struct page_table *from, struct page_pool *p, int64_t positions);
+/* Drop the blocks that no position below `positions` needs. */
+void page_table_cut(struct page_table *t, struct page_pool *p, int64_t positions);
+void page_table_free(struct page_table *t, struct page_pool *p);
+
+#endif

@@ -1,0 +1,386 @@
+/* Sequences: appending checks everything before anything changes, computing walks in chunks. */
+/* SPDX-License-Identifier: MIT */
+#include "runtime/timeline.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/limits.h"
+
+/* ---- making -------------------------------------------------------------------------------- */
+
+int nun_timeline_create(struct nun_model *m, struct nun_timeline **out)
+{
+    if (!m->model->text.facts.layers || m->model->family->kind != FAMILY_DECODER)
+        return err_set(NUN_EUNSUP, "%s: this model does not write text", m->model->family->architecture);
+    struct nun_timeline *t = mem_calloc(MEM_RUNTIME, 1, sizeof *t);
+    if (!t)
+        return NUN_ENOMEM;
+    t->m = m;
+    buf_init(&t->text, MEM_RUNTIME, LIMIT_OF(text_bytes));
+    *out = t;
+    return 0;
+}
+
+void nun_timeline_free(struct nun_timeline *t)
+{
+    if (!t)
+        return;
+    engine_lock(t->m);
+    page_table_free(&t->table, &t->m->pages);
+    for (size_t i = 0; i < t->n_placed; i++)
+        picture_drop(t->placed[i].picture);
+    engine_unlock(t->m);
+    mem_free(t->placed);
+    mem_free(t->logits);
+    ids_free(&t->ids);
+    buf_free(&t->text);
+    mem_free(t);
+}
+
+static int need_placed(struct nun_timeline *t, size_t more)
+{
+    size_t need = t->n_placed + more;
+    if (need <= t->cap_placed)
+        return 0;
+    struct placed *grown = mem_realloc(MEM_RUNTIME, t->placed, 2 * need * sizeof *grown);
+    if (!grown)
+        return NUN_ENOMEM;
+    t->placed = grown;
+    t->cap_placed = 2 * need;
+    return 0;
+}
+
+int timeline_need_logits(struct nun_timeline *t)
+{
+    if (!t->logits)
+        t->logits = mem_alloc(MEM_RUNTIME, (size_t)t->m->model->text.facts.vocab * sizeof *t->logits);
+    return t->logits ? 0 : NUN_ENOMEM;
+}
+
+static int fork_into(const struct nun_timeline *t, struct nun_timeline *f)
+{
+    TRY(ids_reserve(&f->ids, t->ids.n));
+    memcpy(f->ids.at, t->ids.at, t->ids.n * sizeof *t->ids.at);
+    f->ids.n = t->ids.n;
+    TRY(need_placed(f, t->n_placed));
+    TRY(page_table_share(&f->table, &t->table, &t->m->pages, t->computed));
+    f->computed = t->computed;
+    for (size_t i = 0; i < t->n_placed; i++) {
+        f->placed[i] = t->placed[i];
+        f->placed[i].picture->refs++;
+    }
+    f->n_placed = t->n_placed;
+    if (!t->has_logits)
+        return 0;
+    TRY(timeline_need_logits(f));
+    memcpy(f->logits, t->logits, (size_t)t->m->model->text.facts.vocab * sizeof *t->logits);
+    f->has_logits = true;
+    return 0;
+}
+
+int nun_timeline_fork(const struct nun_timeline *t, struct nun_timeline **out)
+{
+    struct nun_timeline *f;
+    TRY(nun_timeline_create(t->m, &f));
+    engine_lock(t->m);
+    int rc = fork_into(t, f);
+    engine_unlock(t->m);
+    if (rc < 0) {
+        nun_timeline_free(f);
+        return rc;
+    }
+    *out = f;
+    return 0;
+}
+
+/* ---- appending ----------------------------------------------------------------------------- */
+
+int timeline_room(const struct nun_timeline *t, size_t more)
+{
+    size_t have = (size_t)t->m->context;
+    if (more > have || t->ids.n > have - more)
+        return err_set(NUN_ECONTEXT, "context: %zu tokens are needed, %zu positions are there", t->ids.n + more, have);
+    return 0;
+}
+
+static int check_ids(const struct nun_timeline *t, const int32_t *ids, size_t n, size_t n_pictures, bool expand)
+{
+    const struct model *m = t->m->model;
+    int per = expand ? 1 : model_image_tokens(m);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || ids[i] >= m->text.facts.vocab)
+            return err_set(NUN_EARG, "token %zu: id %d is outside the vocabulary of %d", i, ids[i], m->text.facts.vocab);
+        found += ids[i] == m->facts.image_token && m->facts.image_token >= 0;
+    }
+    if (found != n_pictures * (size_t)(per > 0 ? per : 1))
+        return err_set(NUN_EARG, "pictures: %zu given, but the text has %zu placeholder%s%s", n_pictures, found,
+                       found == 1 ? "" : "s", per > 1 && n_pictures ? " (a picture takes several)" : "");
+    return 0;
+}
+
+/* ids with every placeholder (or run of them) as one whole run, and the pictures' places. */
+static int lay_ids(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, bool expand)
+{
+    int32_t image = t->m->model->facts.image_token;
+    int per = model_image_tokens(t->m->model);
+    size_t next = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] != image || image < 0) {
+            t->ids.at[t->ids.n++] = ids[i];
+            continue;
+        }
+        t->placed[t->n_placed++] = (struct placed){(int64_t)t->ids.n, pictures[next++]};
+        for (int k = 0; k < per; k++) {
+            if (!expand && (i + (size_t)k >= n || ids[i + (size_t)k] != image))
+                return err_set(NUN_EARG, "token %zu: a picture takes %d placeholders, %d are there", i, per, k);
+            t->ids.at[t->ids.n++] = image;
+        }
+        i += expand ? 0 : (size_t)per - 1;
+    }
+    return 0;
+}
+
+static int append(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, size_t n_pictures,
+                  bool expand)
+{
+    size_t per = (size_t)model_image_tokens(t->m->model), old = t->ids.n, old_placed = t->n_placed;
+    size_t total = n + (expand && n_pictures ? n_pictures * (per - 1) : 0);
+    TRY(check_ids(t, ids, n, n_pictures, expand));
+    TRY(timeline_room(t, total));
+    TRY(ids_reserve(&t->ids, total));
+    TRY(need_placed(t, n_pictures));
+    int rc = lay_ids(t, ids, n, pictures, expand);
+    if (rc < 0) {
+        t->ids.n = old;
+        t->n_placed = old_placed;
+    }
+    return rc;
+}
+
+int timeline_append(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, size_t n_pictures,
+                    bool expand)
+{
+    int rc = append(t, ids, n, pictures, n_pictures, expand);
+    for (size_t i = 0; rc < 0 && i < n_pictures; i++)
+        picture_drop(pictures[i]);
+    return rc;
+}
+
+int nun_timeline_ids(struct nun_timeline *t, const int32_t *ids, size_t n)
+{
+    return timeline_append(t, ids, n, NULL, 0, false);
+}
+
+int nun_timeline_text(struct nun_timeline *t, const char *text, size_t len, unsigned flags)
+{
+    int32_t *ids;
+    size_t n;
+    TRY(nun_encode(t->m, text, len, flags, &ids, &n));
+    int rc = timeline_append(t, ids, n, NULL, 0, false);
+    mem_free(ids);
+    return rc;
+}
+
+static int append_picture(struct nun_timeline *t, struct picture *p)
+{
+    int32_t image = t->m->model->facts.image_token;
+    return timeline_append(t, &image, 1, &p, 1, true);
+}
+
+int nun_timeline_image_file(struct nun_timeline *t, const char *path)
+{
+    struct picture *p;
+    TRY(picture_from_file(t->m, path, &p));
+    return append_picture(t, p);
+}
+
+int nun_timeline_image_bytes(struct nun_timeline *t, const void *bytes, size_t n)
+{
+    struct picture *p;
+    TRY(picture_from_bytes(t->m, span_of(bytes, n), "picture", &p));
+    return append_picture(t, p);
+}
+
+/* ---- looking ------------------------------------------------------------------------------- */
+
+size_t nun_timeline_length(const struct nun_timeline *t)
+{
+    return t->ids.n;
+}
+
+const int32_t *nun_timeline_tokens(const struct nun_timeline *t, size_t *n)
+{
+    *n = t->ids.n;
+    return t->ids.at;
+}
+
+const struct placed *timeline_placed(const struct nun_timeline *t, int64_t position)
+{
+    size_t lo = 0, hi = t->n_placed;
+    while (lo < hi) { /* the last one that begins at or before position */
+        size_t mid = (lo + hi) / 2;
+        if (t->placed[mid].at <= position)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo && position < t->placed[lo - 1].at + model_image_tokens(t->m->model) ? &t->placed[lo - 1] : NULL;
+}
+
+int nun_timeline_rewind(struct nun_timeline *t, size_t n)
+{
+    if (n > t->ids.n)
+        return err_set(NUN_EARG, "rewind: to %zu positions, there are %zu", n, t->ids.n);
+    const struct placed *cut = n < t->ids.n ? timeline_placed(t, (int64_t)n) : NULL;
+    if (cut && cut->at < (int64_t)n)
+        return err_set(NUN_EARG, "rewind: position %zu is inside the picture that begins at %lld", n, (long long)cut->at);
+    if (n == t->ids.n)
+        return 0;
+    engine_lock(t->m);
+    while (t->n_placed && t->placed[t->n_placed - 1].at >= (int64_t)n)
+        picture_drop(t->placed[--t->n_placed].picture);
+    t->ids.n = n;
+    if (t->computed > (int64_t)n) {
+        t->computed = (int64_t)n;
+        t->has_logits = false;
+    }
+    page_table_cut(&t->table, &t->m->pages, t->computed);
+    engine_unlock(t->m);
+    return 0;
+}
+
+size_t nun_timeline_common(const struct nun_timeline *a, const struct nun_timeline *b)
+{
+    size_t n = 0, pictures = 0;
+    while (n < a->ids.n && n < b->ids.n && a->ids.at[n] == b->ids.at[n])
+        n++;
+    while (pictures < a->n_placed && pictures < b->n_placed && a->placed[pictures].at == b->placed[pictures].at &&
+           !memcmp(&a->placed[pictures].picture->identity, &b->placed[pictures].picture->identity, sizeof(struct digest)))
+        pictures++;
+    size_t a_next = pictures < a->n_placed ? (size_t)a->placed[pictures].at : SIZE_MAX;
+    size_t b_next = pictures < b->n_placed ? (size_t)b->placed[pictures].at : SIZE_MAX;
+    size_t next = a_next < b_next ? a_next : b_next; /* the first picture that differs */
+    return n < next ? n : next;
+}
+
+/* ---- computing ----------------------------------------------------------------------------- */
+
+static int encode_up_to(struct nun_timeline *t, int64_t to)
+{
+    struct picture *waiting[ENGINE_PICTURES];
+    int n = 0;
+    for (size_t i = 0; i < t->n_placed; i++) {
+        if (t->placed[i].at < to && !t->placed[i].picture->features)
+            waiting[n++] = t->placed[i].picture;
+        if (n == ENGINE_PICTURES) {
+            TRY(engine_encode(t->m, waiting, n));
+            n = 0;
+        }
+    }
+    return engine_encode(t->m, waiting, n);
+}
+
+int timeline_compute(struct nun_timeline *t, int64_t leave)
+{
+    int64_t end = (int64_t)t->ids.n - leave;
+    TRY(timeline_need_logits(t));
+    TRY(encode_up_to(t, end));
+    while (t->computed < end) {
+        int64_t to = end - t->computed > t->m->chunk ? t->computed + t->m->chunk : end;
+        struct engine_span s = {t, t->computed, to, to == end ? t->logits : NULL, NULL};
+        TRY(engine_run(t->m, &s, 1));
+    }
+    return 0;
+}
+
+int timeline_check_logits(const float *logits, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!isfinite(logits[i]))
+            return err_set(NUN_ENUMERIC, "logits: id %d has %f; weights or arithmetic are broken", i, (double)logits[i]);
+    return 0;
+}
+
+int nun_timeline_prefill(struct nun_timeline *t)
+{
+    engine_lock(t->m);
+    int rc = timeline_compute(t, 0);
+    engine_unlock(t->m);
+    return rc;
+}
+
+/* The last position once more, after a rewind took its logits away. */
+static int refresh(struct nun_timeline *t)
+{
+    if (t->computed == (int64_t)t->ids.n && !t->has_logits)
+        t->computed--;
+    return timeline_compute(t, 0);
+}
+
+int nun_timeline_logits(struct nun_timeline *t, const float **logits, size_t *n)
+{
+    if (!t->ids.n)
+        return err_set(NUN_EARG, "logits: the timeline is empty");
+    engine_lock(t->m);
+    int rc = refresh(t);
+    engine_unlock(t->m);
+    TRY(rc);
+    TRY(timeline_check_logits(t->logits, t->m->model->text.facts.vocab));
+    *logits = t->logits;
+    *n = (size_t)t->m->model->text.facts.vocab;
+    return 0;
+}
+
+/* ---- pictures ------------------------------------------------------------------------------ */
+
+static int preprocess(const struct nun_model *m, const struct image *img, struct picture *p)
+{
+    int side = model_image_size(m->model), w, h;
+    size_t floats = 3 * (size_t)side * (size_t)side;
+    TRY(preprocess_size(&m->preprocess, img->width, img->height, &w, &h));
+    if (w != side || h != side)
+        return err_set(NUN_EFORMAT, "preprocessor_config.json: gives %d x %d, the tower takes %d x %d", w, h, side, side);
+    if (!(p->pixels = mem_alloc(MEM_RUNTIME, floats * sizeof(float))))
+        return NUN_ENOMEM;
+    TRY(preprocess_run(&m->preprocess, img, p->pixels, floats));
+    digest_of(p->pixels, floats * sizeof(float), &p->identity);
+    return 0;
+}
+
+int picture_from_bytes(const struct nun_model *m, struct span bytes, const char *place, struct picture **out)
+{
+    if (!m->has_preprocess || !model_image_tokens(m->model) || m->model->facts.image_token < 0)
+        return err_set(NUN_EUNSUP, "%s: %s takes no pictures", place, m->model->family->architecture);
+    struct image img = {0};
+    int rc = image_decode(bytes, NULL, &img);
+    if (rc < 0)
+        return err_at(rc, "%s", place);
+    struct picture *p = mem_calloc(MEM_RUNTIME, 1, sizeof *p);
+    rc = p ? 0 : NUN_ENOMEM;
+    if (p) {
+        p->refs = 1;
+        rc = preprocess(m, &img, p);
+    }
+    image_free(&img);
+    if (rc < 0) {
+        picture_drop(p);
+        return rc;
+    }
+    *out = p;
+    return 0;
+}
+
+int picture_from_file(const struct nun_model *m, const char *path, struct picture **out)
+{
+    struct buf bytes;
+    buf_init(&bytes, MEM_RUNTIME, LIMIT_OF(image_file_bytes));
+    int rc = file_read(path, &bytes);
+    if (rc >= 0)
+        rc = picture_from_bytes(m, buf_view(&bytes), path, out);
+    buf_free(&bytes);
+    return rc;
+}
