@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <png.h>
 #include <stdio.h>
+#include "base/ck.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "media/image_codec.h"
@@ -83,6 +84,27 @@ static int check_plausible(const struct png_reader *r, uint64_t height)
     return 0;
 }
 
+/* Every chunk must lie within the file, up to IEND. Checked beforehand, because libpng allocates some
+ * chunks by their stated length alone. The orientation is read on the way: eXIf may follow the pixels. */
+static int walk_chunks(struct image_job *job)
+{
+    enum { SIGNATURE = 8, FRAME = 12, HEAD = 8 }; /* a frame is length, type and checksum */
+    const struct span *b = &job->bytes;
+    for (size_t at = SIGNATURE;;) {
+        if (!ck_range(at, FRAME, b->len))
+            return err_set(NUN_EFORMAT, "png: at byte %zu of %zu: the file is truncated before IEND", at, b->len);
+        const uint8_t *p = (const uint8_t *)b->ptr + at;
+        size_t len = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+        if (!ck_range(at + FRAME, len, b->len))
+            return err_set(NUN_EFORMAT, "png: at byte %zu of %zu: a chunk of %zu bytes is truncated", at, b->len, len);
+        if (memcmp(p + 4, "IEND", 4) == 0)
+            return 0;
+        if (memcmp(p + 4, "eXIf", 4) == 0)
+            job->orientation = exif_orientation(span_of(p + HEAD, len));
+        at += FRAME + len;
+    }
+}
+
 static void read_rows(struct png_reader *r)
 {
     const struct image *img = r->job->out;
@@ -93,14 +115,6 @@ static void read_rows(struct png_reader *r)
     for (int pass = 0; pass < passes; pass++)
         for (int y = 0; y < img->height; y++)
             png_read_row(r->png, image_at(img, 0, y), NULL);
-}
-
-static void read_orientation(struct png_reader *r)
-{
-    png_uint_32 len = 0;
-    png_bytep exif = NULL;
-    if (png_get_eXIf_1(r->png, r->info, &len, &exif))
-        r->job->orientation = exif_orientation(span_of(exif, len));
 }
 
 static int read_picture(struct png_reader *r)
@@ -115,7 +129,6 @@ static int read_picture(struct png_reader *r)
         read_rows(r);
         png_read_end(r->png, r->info);
     }
-    read_orientation(r);
     return 0;
 }
 
@@ -124,7 +137,7 @@ int image_read_png(struct image_job *job)
     struct png_reader r = {.job = job};
     r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, reader_error, reader_warning);
     r.info = r.png ? png_create_info_struct(r.png) : NULL;
-    int rc = r.info ? 0 : err_set(NUN_ENOMEM, "png: out of memory for the decoder");
+    int rc = r.info ? walk_chunks(job) : err_set(NUN_ENOMEM, "png: out of memory for the decoder");
     if (rc == 0) {
         png_set_read_fn(r.png, &r, reader_bytes);
         /* libpng's own limits stand behind ours; its sentence would be the vaguer one */

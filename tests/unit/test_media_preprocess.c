@@ -82,7 +82,8 @@ static void test_writes_what_it_reads(void **state)
     (void)state;
     static const char *const names[] = {
         "CLIPImageProcessor", "LlavaImageProcessor", "VideoLlavaImageProcessor", "BitImageProcessor",
-        "SiglipImageProcessor", "BlipImageProcessor", "ViTImageProcessor", "DeiTImageProcessor", "ConvNextImageProcessor",
+        "SiglipImageProcessor", "BlipImageProcessor", "ViTImageProcessor", "DeiTImageProcessor",
+        "ConvNextImageProcessor",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct preprocess_facts f, back;

@@ -30,6 +30,16 @@ static void test_cells(void **state)
     image_free(&img);
 }
 
+static void paint_sixel(int bits, int colour, int x, int y, int width, int height, int *seen)
+{
+    for (int bit = 0; bit < 6; bit++)
+        if (bits >> bit & 1) {
+            assert_true(x < width && y + bit < height);
+            assert_int_equal(seen[(y + bit) * width + x], -1);
+            seen[(y + bit) * width + x] = colour;
+        }
+}
+
 /* A minimal sixel reader: colours into `seen` [height, width]; -1 where nothing was painted. */
 static void read_sixels(const char *p, int width, int height, int *seen)
 {
@@ -54,12 +64,7 @@ static void read_sixels(const char *p, int width, int height, int *seen)
         if (*p < '?' || *p > '~')
             continue;
         for (; repeat > 0; repeat--, x++)
-            for (int bit = 0; bit < 6; bit++)
-                if ((*p - '?') >> bit & 1) {
-                    assert_true(x < width && y + bit < height);
-                    assert_int_equal(seen[(y + bit) * width + x], -1);
-                    seen[(y + bit) * width + x] = colour;
-                }
+            paint_sixel(*p - '?', colour, x, y, width, height, seen);
     }
 }
 

@@ -16,7 +16,8 @@ static void test_reference(void **state)
     while (fgets(line, sizeof line, f)) {
         if (*line == '#')
             continue;
-        assert_int_equal(sscanf(line, "%31s %d %d %d %d %d %d %llx", name, &order, &w, &h, &c, &to_w, &to_h, &expected), 8);
+        assert_int_equal(sscanf(line, "%31s %d %d %d %d %d %d %llx", name, &order, &w, &h, &c, &to_w, &to_h,
+                                &expected), 8);
         struct image in, out;
         media_noise_image(w, h, c, &in);
         int filter = resize_filter_find(name);

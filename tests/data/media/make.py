@@ -94,8 +94,8 @@ def smooth(mode="RGB"):
 
 def pictures():
     files = {}
-    for kind, depth in [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 2), (3, 4), (3, 8), (4, 8),
-                        (4, 16), (6, 8), (6, 16)]:
+    for kind, depth in [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 2), (3, 4), (3, 8),
+                        (4, 8), (4, 16), (6, 8), (6, 16)]:
         files["type%d-depth%d.png" % (kind, depth)] = png(kind, depth)
     for kind, depth in [(0, 1), (0, 16), (2, 8), (3, 4), (6, 8)]:
         files["type%d-depth%d-interlaced.png" % (kind, depth)] = png(kind, depth, True)
@@ -106,6 +106,8 @@ def pictures():
     files["row-interlaced.png"] = png(2, 8, True, w=31, h=1)
     for o in range(1, 9):
         files["turn%d.png" % o] = png(2, 8, extra=chunk(b"eXIf", exif(o, o % 2 == 0)), w=5, h=3)
+    late = png(2, 8, w=5, h=3)
+    files["turn6-late.png"] = late[:-12] + chunk(b"eXIf", exif(6)) + late[-12:]
     files["turn9.png"] = png(2, 8, extra=chunk(b"eXIf", exif(9)), w=5, h=3)
 
     def save(name, img, **options):
@@ -151,8 +153,9 @@ def write_pictures():
 
 
 SHAPES = [  # width, height, to width, to height
-    (1, 1, 1, 1), (1, 1, 7, 5), (2, 2, 1, 1), (3, 5, 5, 3), (7, 3, 2, 9), (13, 17, 13, 5), (13, 17, 4, 17), (31, 33, 32, 32),
-    (16, 16, 15, 17), (64, 48, 28, 28), (97, 61, 44, 28), (40, 130, 28, 91), (5, 400, 28, 28), (400, 5, 28, 28),
+    (1, 1, 1, 1), (1, 1, 7, 5), (2, 2, 1, 1), (3, 5, 5, 3), (7, 3, 2, 9), (13, 17, 13, 5), (13, 17, 4, 17),
+    (31, 33, 32, 32), (16, 16, 15, 17), (64, 48, 28, 28), (97, 61, 44, 28), (40, 130, 28, 91), (5, 400, 28, 28),
+    (400, 5, 28, 28),
     (1, 1000, 3, 7), (1000, 1, 7, 3), (100, 300, 99, 40), (100, 300, 150, 40), (255, 7, 257, 9), (33, 47, 336, 2),
 ]
 
