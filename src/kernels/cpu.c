@@ -172,7 +172,8 @@ int cpu_mask_parse(const char *text, unsigned *mask)
 {
     unsigned have = cpu_features(), m = text[0] == '-' ? have : CPU_scalar;
     char known[128];
-    for (const char *p = text; *p;) {
+    const char *p = text;
+    do {
         size_t len = strcspn(p, ",");
         bool off = *p == '-';
         struct span word = span_of(p + off, len - off);
@@ -189,7 +190,7 @@ int cpu_mask_parse(const char *text, unsigned *mask)
         }
         m = off ? without(m, bits) : with_needs(m | (bits & have));
         p += len + (p[len] == ',');
-    }
+    } while (*p);
     *mask = m;
     return 0;
 }

@@ -55,9 +55,10 @@ static float chain_tiles(const float *a, const void *b, int column, int k, float
     const uint16_t *pair = (const uint16_t *)b + column * 2;
     for (int i = 0; i < k; i += 32) {
         float even = 0, odd = 0;
-        for (int j = i; j < i + 32 && j < k; j += 2, pair += GEMM_PANEL * 2) {
-            even = bf16_fma(a[j], bf16_widen(pair[0]), even);
-            odd = bf16_fma(a[j + 1], bf16_widen(pair[1]), odd);
+        for (int j = i; j < i + 32; j += 2, pair += GEMM_PANEL * 2) {
+            bool in = j < k; /* the padding's products are +0, and make a -0 positive */
+            even = bf16_fma(in ? a[j] : 0, in ? bf16_widen(pair[0]) : 0, even);
+            odd = bf16_fma(in ? a[j + 1] : 0, in ? bf16_widen(pair[1]) : 0, odd);
         }
         c = bf16_flush(bf16_flush(c) + bf16_flush(even + odd));
     }

@@ -21,11 +21,13 @@
 #include "base/seam.h"
 #include "kernels/kernels.h"
 
+#define CHECK static __attribute__((unused)) /* no test needs them all */
+
 static struct rng check_rng;
 static bool check_bench;
 
 /* Options: --bench, --seed N. The seed of a run is printed, so that a failure can be repeated. */
-static void check_start(int argc, char **argv)
+CHECK void check_start(int argc, char **argv)
 {
     uint64_t seed = (uint64_t)time(NULL);
     for (int i = 1; i < argc; i++) {
@@ -49,7 +51,7 @@ static size_t check_page(void)
 
 /* `len` bytes that end where reading faults; filled with 0xa5. 64-byte aligned when len is a
  * multiple of 64. */
-static struct guarded guard_new(size_t len)
+CHECK struct guarded guard_new(size_t len)
 {
     size_t page = check_page(), body = (len + page - 1) / page * page + page;
     struct guarded g = {.map_len = body + page, .len = len};
@@ -62,7 +64,7 @@ static struct guarded guard_new(size_t len)
 }
 
 /* Nothing was written before the buffer. */
-static void guard_free(struct guarded *g)
+CHECK void guard_free(struct guarded *g)
 {
     size_t before = (size_t)((char *)g->p - g->map);
     for (size_t i = 0; i < before; i++)
@@ -74,7 +76,7 @@ static void guard_free(struct guarded *g)
 /* ---- numbers ---- */
 
 /* Mostly near 1, now and then zeros of both signs, subnormals, tiny and large ones. */
-static float check_float(void)
+CHECK float check_float(void)
 {
     static const float odd[] = {0.0f, -0.0f, 0x1p-149f, -0x1.8p-130f, 0x1p-126f, -0x1.fffffep-127f, 0x1p-70f,
                                 -0x1.8p-66f, 0x1.01p-63f, 0x1p40f, -0x1.fep40f, 1.0f, -1.0f, 0x1.ffp-1f};
@@ -83,14 +85,14 @@ static float check_float(void)
     return rng_normal(&check_rng);
 }
 
-static void check_fill(float *x, size_t n)
+CHECK void check_fill(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         x[i] = check_float();
 }
 
 /* Equal bits. Two NaNs are equal. Returns the first index that differs, or n. */
-static size_t check_diff(const float *a, const float *b, size_t n)
+CHECK size_t check_diff(const float *a, const float *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t x, y;
@@ -107,7 +109,7 @@ static size_t check_diff(const float *a, const float *b, size_t n)
 
 /* The i-th step of the ladder (0: scalar alone; each row of isa.def adds itself); false when done.
  * Steps the machine lacks repeat the one below. */
-static bool check_mask(size_t i, unsigned *mask)
+CHECK bool check_mask(size_t i, unsigned *mask)
 {
     unsigned m = CPU_scalar;
     if (i >= cpu_isa_count)
@@ -121,7 +123,7 @@ static bool check_mask(size_t i, unsigned *mask)
 /* ---- timing ---- */
 
 /* Seconds of the fastest of several runs of fn, about 0.2 s in all. */
-static __attribute__((unused)) double check_time(void (*fn)(void *), void *arg)
+CHECK double check_time(void (*fn)(void *), void *arg)
 {
     double best = 1e9;
     uint64_t begin = seam_now_ns();

@@ -21,15 +21,19 @@ static int below(int n)
     return (int)rng_below(&check_rng, (uint32_t)n);
 }
 
-static struct guarded floats(int rows, int cols, ptrdiff_t ld)
+static struct guarded floats(int rows, int cols, ptrdiff_t ld, float scale)
 {
     struct guarded g = guard_new(((size_t)(rows - 1) * (size_t)ld + (size_t)cols) * sizeof(float));
     check_fill(g.p, g.len / sizeof(float));
+    for (size_t i = 0; i < g.len / sizeof(float); i++)
+        ((float *)g.p)[i] *= scale;
     return g;
 }
 
 static struct product product_new(enum gemm_format format, int M, int N, int K)
 {
+    static const float scales[] = {1, 1, 0x1p-60f, 0x1p-64f}; /* products at the edge of the subnormal */
+    float scale = scales[below(4)], result = scale * scale;
     struct product p = {.src_bf16 = !check_bench && below(2), .src_transposed = below(2)};
     struct gemm *g = &p.g;
     g->M = M, g->N = N, g->K = K;
@@ -37,14 +41,14 @@ static struct product product_new(enum gemm_format format, int M, int N, int K)
     g->lda = (g->a_transposed ? M : K) + below(2) * below(9);
     g->ldc = N + below(2) * below(9);
     g->accumulate = below(2);
-    p.a = g->a_transposed ? floats(K, M, g->lda) : floats(M, K, g->lda);
-    p.c = floats(M, N, g->ldc);
-    p.bias = floats(1, N, N);
-    p.residual = floats(M, N, g->ldc);
+    p.a = g->a_transposed ? floats(K, M, g->lda, scale) : floats(M, K, g->lda, scale);
+    p.c = floats(M, N, g->ldc, result);
+    p.bias = floats(1, N, N, result);
+    p.residual = floats(M, N, g->ldc, result);
     p.scratch = guard_new(gemm_scratch_bytes(format, M, N, K, MOST_THREADS));
     p.b = guard_new(gemm_b_bytes(format, K, N));
     p.src_ld = (p.src_transposed ? K : N) + below(2) * below(9);
-    p.src = p.src_transposed ? floats(N, K, p.src_ld) : floats(K, N, p.src_ld);
+    p.src = p.src_transposed ? floats(N, K, p.src_ld, scale) : floats(K, N, p.src_ld, scale);
     if (p.src_bf16) { /* the same buffer read as bits: squeeze to its end, as upper halves */
         size_t n = p.src.len / 4;
         struct guarded h = guard_new(n * 2);
@@ -166,6 +170,8 @@ static void test_small(void **state)
 static void test_blocked(void **state)
 {
     for (int f = 0; f < GEMM_FORMAT_COUNT; f++) {
+        for (int i = 0; i < 20; i++)
+            check_product((enum gemm_format)f, 1 + below(16), 1 + below(40), 250 + below(900));
         check_product((enum gemm_format)f, 3, 37, 2100 + below(3));
         check_product((enum gemm_format)f, 1 + below(30), 500 + below(50), 100 + below(30));
         check_product((enum gemm_format)f, 1 + below(16), 20 + below(50), 500 + below(600));
@@ -205,6 +211,37 @@ static void test_tiles(void **state)
         check_tiles(1 + below(70), 1 + below(70), 1 + below(70));
     check_tiles(1 + below(40), 1 + below(70), 500 + below(600));
     check_tiles(33, 520 + below(20), 64);
+}
+
+/* One fused step beside the least normal number: which results count as subnormal. */
+static void test_flush_edge(void **state)
+{
+    enum { N = 96 };
+    float a[2] = {0x1p-75f, 0}, b[2 * N] = {0}, start[N], want[N], got[N];
+    struct par par = {0, 1, pools[1]};
+    struct guarded panels = guard_new(gemm_b_bytes(GEMM_BF16, 2, N));
+    struct guarded scratch = guard_new(gemm_scratch_bytes(GEMM_BF16, 1, N, 2, 1));
+    for (int i = 0; i < N; i++) { /* c is +-2^-126, the product 2^-150 give or take a few bits, toward zero */
+        start[i] = i & 1 ? 0x1p-126f : -0x1p-126f;
+        b[i] = (i & 1 ? -1.0f : 1.0f) * (1 + (float)(i / 2 % 8) / 8) * 0x1p-78f * (float)(1 << i / 16);
+    }
+    struct gemm g = {.M = 1, .N = N, .K = 2, .A = a, .lda = 2, .C = got, .ldc = N, .accumulate = true,
+                     .B = {GEMM_BF16, 2, N, panels.p}, .scratch = scratch.p};
+    unsigned mask;
+    for (size_t i = 0; check_mask(i, &mask); i++) {
+        if (mask & CPU_amxbf16)
+            continue;
+        cpu_set_mask(mask);
+        memcpy(got, start, sizeof(got));
+        gemm_pack_b(GEMM_BF16, 2, N, b, false, N, false, panels.p, &par);
+        gemm_run(&g, &par);
+        if (i == 0)
+            memcpy(want, got, sizeof(want));
+        assert_int_equal(check_diff(want, got, N), N);
+    }
+    assert_true(want[1] == start[1] && want[N - 1] == 0); /* both sides of the edge were met */
+    guard_free(&panels);
+    guard_free(&scratch);
 }
 
 /* Adding up two halves of the chain is the whole chain. */
@@ -264,7 +301,7 @@ static void bench_shape(enum gemm_format format, const struct shape *d, int thre
     g->accumulate = false;
     g->a_transposed = d->a_transposed;
     g->lda = d->a_transposed ? d->M : d->K;
-    t.p.a = floats(d->M, d->K, d->K);
+    t.p.a = floats(d->M, d->K, d->K, 1);
     g->A = t.p.a.p;
     double run = check_time(timed_call, &t);
     t.pack = true;
@@ -298,6 +335,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_small),
         cmocka_unit_test(test_blocked),
         cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_flush_edge),
         cmocka_unit_test(test_accumulate),
     };
     check_start(argc, argv);
