@@ -246,7 +246,8 @@ static void spell(const unsigned char *bytes, int n, char *out)
 
 static char *copy(const char *s)
 {
-    return strcpy(make(strlen(s) + 1, 1), s);
+    size_t n = strlen(s) + 1;
+    return memcpy(make(n, 1), s, n);
 }
 
 static void read_merge(struct tokenizer *t, const char *s)
@@ -258,7 +259,7 @@ static void read_merge(struct tokenizer *t, const char *s)
     } else {
         string(s, a, sizeof a);
         char *space = strchr(a, ' ');
-        strcpy(b, space + 1);
+        memcpy(b, space + 1, strlen(space + 1) + 1);
         *space = 0;
     }
     t->left[t->merges] = copy(a);

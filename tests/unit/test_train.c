@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/rng.h"
 #include "base/seam.h"
 #include "formats/safetensors.h"
 #include "nunchi/train.h"
@@ -106,13 +107,13 @@ static void kill_minus_nine_changes_nothing(void **state)
     int kills = more ? (int)strtol(more, NULL, 10) : 6;
     run_fresh(1, whole);
     assert_int_equal(fresh(), 0);
-    srand(20);
+    struct rng r = rng_at(20, 0);
     int done = 0, finished = 0;
     uint64_t start = seam_now_ns();
     assert_int_equal(train(1, false, 1), NUN_ESTOP);
     useconds_t one_step = (useconds_t)((seam_now_ns() - start) / 1000) + 1000;
     while (done < kills) {
-        if (train_and_kill(one_step / 2 + (useconds_t)rand() % (6 * one_step))) {
+        if (train_and_kill(one_step / 2 + rng_below(&r, 6 * one_step))) {
             finished++;
             result(killed);
             assert_string_equal(killed, whole);
