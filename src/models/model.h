@@ -35,6 +35,9 @@ int model_make_trainable(struct model *m, bool (*learns)(const struct g_param *p
 /* Pack linear weights for `format`; with `backward`, for dy W too. Repeat after the values changed. */
 int model_pack(struct model *m, enum gemm_format format, bool backward, struct pool *pool);
 
+/* Keep only the first `layers` text blocks, in facts, weights and config. */
+int model_truncate(struct model *m, int layers);
+
 /* ---- graphs -------------------------------------------------------------------------------- */
 
 int model_image_tokens(const struct model *m);  /* tokens that one picture becomes in the text */

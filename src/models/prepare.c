@@ -81,3 +81,38 @@ int model_pack(struct model *m, enum gemm_format format, bool backward, struct p
         pack_all(&k, 0, 1);
     return 0;
 }
+
+/* Is p a weight of a text block from `layers` on? */
+static bool is_dropped(const struct model *m, const struct g_param *p, int layers)
+{
+    for (int i = layers; i < m->text.facts.layers; i++)
+        for (int r = 0; r < NN_ROLES; r++)
+            if (m->text.layer[i][r] == p)
+                return true;
+    return false;
+}
+
+int model_truncate(struct model *m, int layers)
+{
+    if (layers < 1 || layers > m->text.facts.layers)
+        return err_set(NUN_EARG, "model: keep %d of %d text layers", layers, m->text.facts.layers);
+    json_t *text = *m->family->text.config ? json_object_get(m->config, m->family->text.config) : m->config;
+    if (json_object_set_new(text, "num_hidden_layers", json_integer(layers)))
+        return err_nomem(0);
+    int kept = 0;
+    for (int i = 0; i < m->n_params; i++)
+        if (!is_dropped(m, m->params[i], layers)) {
+            m->params[kept] = m->params[i];
+            m->params[kept]->index = kept;
+            kept++;
+        }
+    m->n_params = kept;
+    m->text.facts.layers = layers;
+    m->n_values = 0;
+    for (int i = 0; i < kept; i++) {
+        size_t n;
+        TRY(shape_count(&m->params[i]->shape, &n));
+        m->n_values += n;
+    }
+    return 0;
+}

@@ -59,6 +59,9 @@ int train_publish(struct trainer *t, const char *dir)
 {
     char path[4096];
     enum dtype dt = DT_BF16;
+    const struct recipe_stage *last = &t->recipe->stages[t->recipe->stages_count - 1];
+    if (last->decoder_layers && (int)last->decoder_layers < t->model->text.facts.layers)
+        TRY(model_truncate(t->model, (int)last->decoder_layers)); /* the others did not take part any more */
     if (t->recipe->save_dtype)
         TRY(dtype_parse(span_str(t->recipe->save_dtype), &dt));
     TRY(model_save(t->model, dir, dt));
