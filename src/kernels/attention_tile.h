@@ -29,6 +29,7 @@ struct attn_tile {
     const struct attn *a;
     int first, n;                /* rows (query * heads + head) of the job */
     int nq, ld;                  /* vectors a slot, lanes a slot */
+    ptrdiff_t row[ATTN_LANES];   /* where the lanes' rows begin in q, out, dout, dq */
     float *p, *dp, *slope;       /* [slots][ld] scores, then probabilities; the gradient's */
     uint16_t *mask;              /* [slots][2] lanes that attend */
     float *qt, *ot, *dot;        /* [D][ld] queries, results, dout */
@@ -39,6 +40,7 @@ struct attn_tile {
     int n_ranges;
     struct attn_piece piece[ATTN_PIECES];
     int n_pieces, n_slots;
+    int32_t fetched;             /* keys before this position were asked for */
     float max[ATTN_LANES], sum[ATTN_LANES], inv[ATTN_LANES], delta[ATTN_LANES];
 };
 

@@ -29,6 +29,7 @@ static float *attn_take(char **at, size_t floats)
 static void tile_memory(struct attn_tile *t, void *scratch, bool grad)
 {
     char *at = scratch;
+    t->fetched = 0;
     t->width = (t->a->D + VEC - 1) / VEC * VEC;
     size_t slots = ATTN_SLOTS * ATTN_LANES, rows = (size_t)t->width * ATTN_LANES;
     t->mask = (uint16_t *)attn_take(&at, ATTN_SLOTS * 2);
@@ -44,17 +45,40 @@ static void tile_memory(struct attn_tile *t, void *scratch, bool grad)
     t->dout = attn_take(&at, rows);
 }
 
-/* The spans of every lane, cut to the keys. Lanes beyond the last row repeat it. */
-static void tile_spans(struct attn_tile *t)
+/* Ask for rows that will be read soon. They lie apart, one head of many, which no hardware prefetcher
+ * follows: a fifth of the time of a vision tower's attention when left out. */
+static void rows_fetch(const float *x, ptrdiff_t stride, int rows, int floats)
+{
+    for (int i = 0; i < rows; i++, x += stride)
+        for (int d = 0; d < floats; d += 16)
+            __builtin_prefetch(x + d, 0, 2);
+}
+
+/* The queries of the next tile, out of x. */
+static void tile_fetch(const struct attn_tile *t, const float *x)
 {
     const struct attn *a = t->a;
+    int from = (t->first + t->n) / a->heads, more = attn_min(a->queries - from, ATTN_LANES / a->heads + 1);
+    rows_fetch(x + from * a->q_stride, a->q_stride, more, a->heads * a->D);
+}
+
+/* Where the rows lie, and their spans, cut to the keys. Lanes beyond the last row repeat it. */
+static void tile_rows(struct attn_tile *t)
+{
+    const struct attn *a = t->a;
+    int query = t->first / a->heads, head = t->first % a->heads;
     memset(t->lo, 0, sizeof(t->lo));
     memset(t->hi, 0, sizeof(t->hi));
     for (int r = 0; r < t->ld; r++) {
-        const int32_t *span = a->spans + (t->first + attn_min(r, t->n - 1)) / a->heads * a->span_stride;
+        const int32_t *span = a->spans + query * a->span_stride;
+        t->row[r] = query * a->q_stride + (ptrdiff_t)head * a->D;
         for (int s = 0; s < a->n_spans; s++) {
             t->lo[s][r] = attn_max(span[2 * s], 0);
             t->hi[s][r] = attn_min(span[2 * s + 1], a->keys);
+        }
+        if (r < t->n - 1 && ++head == a->heads) {
+            head = 0;
+            query++;
         }
     }
 }
@@ -109,6 +133,16 @@ static void piece_masks(struct attn_tile *t, struct attn_piece *p)
             m[2 * j + v] = (uint16_t)lanes_all(t, v, p->pos + j, p->pos + j + 1);
 }
 
+static void piece_fetch(struct attn_tile *t, const struct attn_piece *p)
+{
+    const struct attn *a = t->a;
+    if (p->pos + p->n <= t->fetched)
+        return;
+    rows_fetch(attn_kv_row(&a->k, p->pos), a->k.stride, p->n, a->D);
+    rows_fetch(attn_kv_row(&a->v, p->pos), a->v.stride, p->n, a->D);
+    t->fetched = p->pos + p->n;
+}
+
 /* Fill the slots with the keys from `at` on; false when there are none. */
 static bool tile_next(struct attn_tile *t, struct attn_place *at)
 {
@@ -120,6 +154,7 @@ static bool tile_next(struct attn_tile *t, struct attn_place *at)
         struct attn_piece *p = &t->piece[t->n_pieces++];
         *p = (struct attn_piece){.pos = pos, .n = attn_min(end - pos, ATTN_SLOTS - t->n_slots), .slot = t->n_slots};
         t->n_slots += p->n;
+        piece_fetch(t, p);
         piece_masks(t, p);
         at->pos = pos + p->n;
         if (at->pos == range[1])
@@ -130,13 +165,6 @@ static bool tile_next(struct attn_tile *t, struct attn_place *at)
 
 /* ---- rows in and out ---- */
 
-static const float *lane_row(const struct attn_tile *t, const float *x, int r)
-{
-    const struct attn *a = t->a;
-    int row = t->first + r;
-    return x + row / a->heads * a->q_stride + (ptrdiff_t)(row % a->heads) * a->D;
-}
-
 /* by_dim[d][lane] = f * row, by_lane[lane][width] the same (NULL: not wanted). Other lanes get zeros. */
 static void rows_in(const struct attn_tile *t, const float *x, float f, float *by_dim, float *by_lane)
 {
@@ -145,7 +173,7 @@ static void rows_in(const struct attn_tile *t, const float *x, float f, float *b
         for (int d = 0; d < t->width; d += VEC) {
             vec v[VEC];
             for (int i = 0; i < VEC; i++) {
-                v[i] = r0 + i < t->n ? v_mul(v_load(lane_row(t, x, r0 + i) + d, attn_min(VEC, D - d)), v_set(f)) : v_set(0);
+                v[i] = r0 + i < t->n ? v_mul(v_load(x + t->row[r0 + i] + d, attn_min(VEC, D - d)), v_set(f)) : v_set(0);
                 if (by_lane)
                     v_store(by_lane + (r0 + i) * t->width + d, VEC, v[i]);
             }
@@ -166,7 +194,7 @@ static void rows_out(const struct attn_tile *t, const float *by_dim, const float
                 v[i] = v_mul(v_load(by_dim + (d + i) * t->ld + r0, VEC), f);
             v_transpose(v);
             for (int i = 0; i < VEC && r0 + i < t->n; i++)
-                v_store(out + (lane_row(t, t->a->q, r0 + i) - t->a->q) + d, attn_min(VEC, D - d), v[i]);
+                v_store(out + t->row[r0 + i] + d, attn_min(VEC, D - d), v[i]);
         }
 }
 
@@ -229,15 +257,15 @@ static void tile_products(const struct attn_tile *t, const float *qt, const stru
     }
 }
 
-/* ot[d][lane] += chain over the slots of w[slot][lane] * x[slot][d] where the lane attends, nd dimensions */
+/* ot[d][lane] = (begin ? 0 : itself) + chain over the slots of w[slot][lane] * x[slot][d] where the lane attends, nd dimensions */
 ATTN_STEP void mix_dims(const int nd, const int nq, const struct attn_tile *t, const float *w, const struct attn_kv *x,
-                        int d, int v0, float *ot)
+                        int d, int v0, float *ot, bool begin)
 {
     vec o[ATTN_DIMS][ATTN_NQ];
     int ld = t->ld;
     UNROLL for (int i = 0; i < nd; i++)
         UNROLL for (int v = 0; v < nq; v++)
-            o[i][v] = v_load(ot + i * ld + v * VEC, VEC);
+            o[i][v] = begin ? v_set(0) : v_load(ot + i * ld + v * VEC, VEC);
     for (const struct attn_piece *p = t->piece; p < t->piece + t->n_pieces; p++) {
         const float *row = attn_kv_row(x, p->pos) + d, *at = w + p->slot * ld;
         const uint16_t *mask = t->mask + p->slot * 2 + v0;
@@ -258,29 +286,32 @@ ATTN_STEP void mix_dims(const int nd, const int nq, const struct attn_tile *t, c
             v_store(ot + i * ld + v * VEC, VEC, o[i][v]);
 }
 
-ATTN_STEP void mix_run(const int nq, const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot)
+ATTN_STEP void mix_run(const int nq, const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot,
+                       bool begin)
 {
     int d = 0, D = t->a->D;
     for (; D - d >= ATTN_DIMS; d += ATTN_DIMS)
-        mix_dims(ATTN_DIMS, nq, t, w, x, d, v0, ot + d * t->ld);
-#define MIX(nd) if (nd < ATTN_DIMS) mix_dims(nd, nq, t, w, x, d, v0, ot + d * t->ld)
+        mix_dims(ATTN_DIMS, nq, t, w, x, d, v0, ot + d * t->ld, begin);
+#define MIX(nd) if (nd < ATTN_DIMS) mix_dims(nd, nq, t, w, x, d, v0, ot + d * t->ld, begin)
     CASES(D - d, MIX)
 #undef MIX
 }
 
-static void mix_run1(const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot)
+static void mix_run1(const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot,
+                       bool begin)
 {
-    mix_run(1, t, w, x, v0, ot);
+    mix_run(1, t, w, x, v0, ot, begin);
 }
-static void mix_run2(const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot)
+static void mix_run2(const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot,
+                       bool begin)
 {
-    mix_run(ATTN_NQ, t, w, x, v0, ot);
+    mix_run(ATTN_NQ, t, w, x, v0, ot, begin);
 }
 
-static void tile_mix(const struct attn_tile *t, const float *w, const struct attn_kv *x)
+static void tile_mix(const struct attn_tile *t, const float *w, const struct attn_kv *x, bool begin)
 {
     for (int v = 0; v < t->nq; v += ATTN_NQ)
-        (t->nq - v >= ATTN_NQ ? mix_run2 : mix_run1)(t, w + v * VEC, x, v, t->ot + v * VEC);
+        (t->nq - v >= ATTN_NQ ? mix_run2 : mix_run1)(t, w + v * VEC, x, v, t->ot + v * VEC, begin);
 }
 
 /* ---- softmax, down the lanes ---- */
@@ -339,13 +370,13 @@ static void tile_begin(struct attn_tile *t, int first, int left)
     t->n = attn_min(left, ATTN_LANES);
     t->nq = t->n > VEC ? 2 : 1;
     t->ld = t->nq * VEC;
-    tile_spans(t);
+    tile_rows(t);
     tile_ranges(t);
     for (int i = 0; i < ATTN_LANES; i++) {
         t->max[i] = -INFINITY;
         t->sum[i] = t->delta[i] = 0;
     }
-    memset(t->ot, 0, (size_t)t->width * (size_t)t->ld * sizeof(float));
+    tile_fetch(t, t->a->q);
     rows_in(t, t->a->q, t->a->scale, t->qt, t->q);
 }
 
@@ -366,12 +397,13 @@ static void tile_forward(struct attn_tile *t)
 {
     if (tile_maxima(t)) {
         tile_exp(t, true);
-        tile_mix(t, t->p, &t->a->v);
+        tile_mix(t, t->p, &t->a->v, true);
     } else {
-        for (struct attn_place at = {0}; tile_next(t, &at);) {
+        bool begin = true;
+        for (struct attn_place at = {0}; tile_next(t, &at); begin = false) {
             tile_scores(t);
             tile_exp(t, true);
-            tile_mix(t, t->p, &t->a->v);
+            tile_mix(t, t->p, &t->a->v, begin);
         }
     }
     tile_inverse(t);
@@ -488,10 +520,10 @@ static void tile_probabilities(struct attn_tile *t, bool add)
     tile_dp(t, add);
 }
 
-static void tile_contribute(const struct attn_tile *t, const struct attn_grad *g)
+static void tile_contribute(const struct attn_tile *t, const struct attn_grad *g, bool begin)
 {
     tile_ds(t);
-    tile_mix(t, t->dp, &g->a.k);
+    tile_mix(t, t->dp, &g->a.k, begin);
     tile_spread(t, t->dp, t->q, g->dk, g->a.k.stride);
     tile_spread(t, t->p, t->dout, g->dv, g->a.v.stride);
 }
@@ -509,22 +541,24 @@ static void tile_backward_long(struct attn_tile *t, const struct attn_grad *g)
         tile_scores(t);
         tile_probabilities(t, true);
     }
-    for (at = (struct attn_place){0}; tile_next(t, &at);) {
+    bool begin = true;
+    for (at = (struct attn_place){0}; tile_next(t, &at); begin = false) {
         tile_scores(t);
         tile_probabilities(t, false);
-        tile_contribute(t, g);
+        tile_contribute(t, g, begin);
     }
 }
 
 static void tile_backward(struct attn_tile *t, const struct attn_grad *g)
 {
+    tile_fetch(t, g->dout);
     rows_in(t, g->dout, 1.0f, t->dot, t->dout);
     if (tile_maxima(t)) {
         tile_slopes(t);
         tile_exp(t, true);
         tile_inverse(t);
         tile_dp(t, true);
-        tile_contribute(t, g);
+        tile_contribute(t, g, true);
     } else {
         tile_backward_long(t, g);
     }
@@ -534,16 +568,21 @@ static void tile_backward(struct attn_tile *t, const struct attn_grad *g)
     rows_out(t, t->ot, scale, g->dq);
 }
 
+static void rows_clear(float *x, ptrdiff_t stride, int32_t rows, int D)
+{
+    for (int32_t j = 0; j < rows; j++, x += stride)
+        for (int d = 0; d < D; d += VEC)
+            v_store(x + d, attn_min(VEC, D - d), v_set(0));
+}
+
 static void attention_grad_tiles(const struct attn_grad *g, void *scratch)
 {
     struct attn_tile t;
     const struct attn *a = &g->a;
     t.a = a;
     tile_memory(&t, scratch, true);
-    for (int32_t j = 0; j < a->keys; j++) {
-        memset(g->dk + j * a->k.stride, 0, (size_t)a->D * sizeof(float));
-        memset(g->dv + j * a->v.stride, 0, (size_t)a->D * sizeof(float));
-    }
+    rows_clear(g->dk, a->k.stride, a->keys, a->D);
+    rows_clear(g->dv, a->v.stride, a->keys, a->D);
     for (int first = 0, rows = a->queries * a->heads; first < rows; first += t.n) {
         tile_begin(&t, first, rows - first);
         tile_backward(&t, g);

@@ -25,9 +25,6 @@ VEC_FN vec v_poly(vec x, const float *c, int n)
 
 #define VEC_ROUND 12582912.0f /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
 
-/* 2^n for whole n in [-126, 127]. */
-VEC_FN vec v_pow2(vec n) { return v_shift23(v_add(n, v_set(VEC_ROUND + 127.0f))); }
-
 VEC_FN vec v_exp(vec x)
 {
     static const float q[] = {0.5f, 0.166665733f, 0.0416665487f, 0.0083637666f, 0.00139269186f};
@@ -36,8 +33,7 @@ VEC_FN vec v_exp(vec x)
     vec r = v_fma(n, v_set(-0.693145752f), x);
     r = v_fma(n, v_set(-1.42860677e-06f), r);
     vec p = v_add(v_fma(v_mul(r, r), v_poly(r, q, 5), r), v_set(1.0f));
-    vec half = v_sub(v_fma(n, v_set(0.5f), v_set(VEC_ROUND)), v_set(VEC_ROUND)); /* 2^n may leave the range */
-    return v_mul(v_mul(p, v_pow2(half)), v_pow2(v_sub(n, half)));
+    return v_ldexp(p, n);
 }
 
 VEC_FN vec v_log(vec x)

@@ -76,6 +76,14 @@ VEC_FN vec v_frexp(vec x, vec *e)
     m.b = vec_frexp(x.b, &e->b);
     return m;
 }
+/* 2^n for whole n in [-126, 127]; the number added is 1.5 * 2^23. */
+VEC_FN vec vec_pow2(vec n) { return v_shift23(v_add(n, v_set(12582912.0f + 127.0f))); }
+/* x 2^n, rounded once, for whole n in [-250, 250] and x about 1: by halves, as 2^n may leave the range. */
+VEC_FN vec v_ldexp(vec x, vec n)
+{
+    vec half = v_sub(v_fma(n, v_set(0.5f), v_set(12582912.0f)), v_set(12582912.0f));
+    return v_mul(v_mul(x, vec_pow2(half)), vec_pow2(v_sub(n, half)));
+}
 VEC_FN float v_first(vec x) { return _mm256_cvtss_f32(x.a); }
 VEC_FN float v_sum(vec x)
 {

@@ -36,7 +36,7 @@ VEC_FN vec v_if_gt(vec x, vec y, vec yes, vec no)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_GT_OQ), no, yes);
 }
-VEC_FN vec v_shift23(vec x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23)); }
+VEC_FN vec v_ldexp(vec x, vec n) { return _mm512_scalef_ps(x, n); }
 VEC_FN vec v_frexp(vec x, vec *e)
 {
     __m512i u = _mm512_castps_si512(x);
