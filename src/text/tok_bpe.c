@@ -12,9 +12,11 @@ struct tok_symbol {
     int32_t merged;      /* what that pair becomes */
 };
 #define NONE UINT32_MAX
+enum { WHOLE = 32 }; /* symbols: shorter pieces are not worth cutting */
 
 struct bpe {
     struct tok_pairs pairs;  /* (left, right) -> rank, id */
+    struct tok_pairs inside; /* characters (first, second) that stand side by side in some piece */
     int32_t (*order)[2];     /* [n_order] merges by rank, for saving */
     size_t n_order;
     struct span prefix, suffix;
@@ -46,7 +48,7 @@ struct merge { int32_t left, right, id; };
 
 static bool resolve(const struct tokenizer *t, struct span l, struct span r, struct buf *room, struct merge *out)
 {
-    return in_model(t, l, &out->left) && in_model(t, r, &out->right) && in_model(t, join(t->model_data, l, r, room), &out->id);
+    return l.len && r.len && in_model(t, l, &out->left) && in_model(t, r, &out->right) && in_model(t, join(t->model_data, l, r, room), &out->id);
 }
 
 /* "left right", or ["left", "right"]. Some vocabularies have pieces with blanks in them: then the blank counts at which
@@ -103,6 +105,50 @@ static int parse_merges(const struct tokenizer *t, struct bpe *b, const json_t *
     return rc;
 }
 
+static bool is_byte(const struct tokenizer *t, int32_t id)
+{
+    struct span text = t->vocab[id].text;
+    return text.len == 6 && span_starts(text, SPAN("<0x"));
+}
+
+static int32_t first_char(const struct tokenizer *t, int32_t id)
+{
+    struct span text = t->vocab[id].text;
+    uint32_t cp;
+    return tok_model_id(t, span_of(text.ptr, tok_char_at(text, 0, &cp)));
+}
+
+static int32_t last_char(const struct tokenizer *t, int32_t id)
+{
+    struct span text = t->vocab[id].text;
+    size_t at = text.len - 1;
+    while (at > 0 && ((unsigned char)text.ptr[at] & 0xc0) == 0x80)
+        at--;
+    return tok_model_id(t, span_from(text, at));
+}
+
+/* Which characters stand side by side in pieces: where two do not, no merge ever reaches over. Merges of byte pieces are
+ * not of characters; with them the table stays empty and nothing is cut. */
+static int fill_inside(const struct tokenizer *t, struct bpe *b)
+{
+    for (size_t i = 0; !b->affixes && i < b->n_order; i++)
+        if (is_byte(t, b->order[i][0]) || is_byte(t, b->order[i][1]))
+            return 0;
+    for (size_t i = 0; !b->affixes && i < b->n_order; i++) {
+        bool made;
+        int32_t l = last_char(t, b->order[i][0]), r = first_char(t, b->order[i][1]);
+        if (l >= 0 && r >= 0 && !tok_pairs_put(&b->inside, (uint32_t)l, (uint32_t)r, &made))
+            return NUN_ENOMEM;
+    }
+    return 0;
+}
+
+/* May a merge reach from one symbol of the spelling to the next? */
+static bool may_meet(const struct bpe *b, int32_t l, int32_t r)
+{
+    return !b->inside.n || tok_pairs_get(&b->inside, (uint32_t)l, (uint32_t)r);
+}
+
 static void fill_direct(const struct tokenizer *t, struct bpe *b)
 {
     char text[8];
@@ -140,7 +186,8 @@ static int parse_bpe(struct tokenizer *t, const json_t *o, const char *path)
     t->model_data = b;
     TRY(parse_switches(t, b, o));
     fill_direct(t, b);
-    return parse_merges(t, b, json_object_get(o, "merges"));
+    TRY(parse_merges(t, b, json_object_get(o, "merges")));
+    return fill_inside(t, b);
 }
 
 static int save_bpe(const struct tokenizer *t, json_t *model)
@@ -161,6 +208,7 @@ static void free_bpe(struct tokenizer *t)
     if (!b)
         return;
     tok_pairs_free(&b->pairs);
+    tok_pairs_free(&b->inside);
     mem_free(b->order);
     mem_free(b);
 }
@@ -332,11 +380,14 @@ static int run_bpe(const struct tokenizer *t, struct tok_work *w, struct span te
     if (whole >= 0)
         return ids_push(out, whole);
     TRY(spell(t, w, text, &n));
-    if (!n)
-        return 0;
-    merge_all(b, w->symbols, (uint32_t)n, w->heap);
-    for (uint32_t i = 0; i != NONE; i = w->symbols[i].next)
-        TRY(ids_push(out, w->symbols[i].id));
+    struct tok_symbol *s = w->symbols;
+    for (size_t from = 0, to; from < n; from = to) { /* a long text falls into parts that never meet */
+        for (to = from + 1; to < n && (n < WHOLE || may_meet(b, s[to - 1].id, s[to].id)); to++)
+            ;
+        merge_all(b, s + from, (uint32_t)(to - from), w->heap);
+        for (uint32_t i = 0; i != NONE; i = s[from + i].next)
+            TRY(ids_push(out, s[from + i].id));
+    }
     return 0;
 }
 

@@ -209,14 +209,15 @@ static int clean_up(struct span in, struct buf *out)
     struct buf from;
     buf_init(&from, MEM_TEXT, out->max);
     buf_span(out, in);
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+    int rc = buf_error(out);
+    for (size_t i = 0; rc == 0 && i < sizeof rules / sizeof *rules; i++) {
         struct buf spare = from;
         from = *out;
         *out = spare;
         buf_reset(out);
         replace(buf_view(&from), span_str(rules[i][0]), span_str(rules[i][1]), out);
+        rc = buf_error(out);
     }
-    int rc = buf_error(&from);
     buf_free(&from);
     return rc;
 }
