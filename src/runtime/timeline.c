@@ -83,7 +83,7 @@ static int fork_into(const struct nun_timeline *t, struct nun_timeline *f)
 
 int nun_timeline_fork(const struct nun_timeline *t, struct nun_timeline **out)
 {
-    struct nun_timeline *f;
+    struct nun_timeline *f = NULL;
     TRY(nun_timeline_create(t->m, &f));
     engine_lock(t->m);
     int rc = fork_into(t, f);
@@ -193,14 +193,14 @@ static int append_picture(struct nun_timeline *t, struct picture *p)
 
 int nun_timeline_image_file(struct nun_timeline *t, const char *path)
 {
-    struct picture *p;
+    struct picture *p = NULL;
     TRY(picture_from_file(t->m, path, &p));
     return append_picture(t, p);
 }
 
 int nun_timeline_image_bytes(struct nun_timeline *t, const void *bytes, size_t n)
 {
-    struct picture *p;
+    struct picture *p = NULL;
     TRY(picture_from_bytes(t->m, span_of(bytes, n), "picture", &p));
     return append_picture(t, p);
 }
@@ -353,8 +353,10 @@ static int preprocess(const struct nun_model *m, const struct image *img, struct
 
 int picture_from_bytes(const struct nun_model *m, struct span bytes, const char *place, struct picture **out)
 {
-    if (!m->has_preprocess || !model_image_tokens(m->model) || m->model->facts.image_token < 0)
+    if (!m->model->vision.facts.layers)
         return err_set(NUN_EUNSUP, "%s: %s takes no pictures", place, m->model->family->architecture);
+    if (!m->has_preprocess)
+        return err_set(NUN_EUNSUP, "%s: the model's folder has no preprocessor_config.json", place);
     struct image img = {0};
     int rc = image_decode(bytes, NULL, &img);
     if (rc < 0)

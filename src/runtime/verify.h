@@ -1,0 +1,69 @@
+/* Reference numbers: what the runners of `verify` share. A runner computes a case's outputs and hands
+ * each to verify_check, which compares, judges and keeps a copy for the dump. verify_forward runs
+ * verify/case.json; the training half lies in train/, which owns the door nun_verify. */
+/* SPDX-License-Identifier: MIT */
+#ifndef RUNTIME_VERIFY_H
+#define RUNTIME_VERIFY_H
+#include "formats/json.h"
+#include "formats/safetensors.h"
+#include "models/model.h"
+#include "nunchi/verify.h"
+#include "runtime/engine.h"
+
+enum { VERIFY_ITEMS = 512 };
+
+struct verify {
+    const struct nun_verify_options *o;
+    const char *folder, *cases;  /* the model, and where verify/ lies */
+    json_t *json;                /* verify/case.json */
+    struct safetensors *expected;
+    double atol, rtol;
+    struct arena arena;          /* of the dump */
+    struct st_item *dump;
+    size_t n_dump, cap_dump;
+    struct nun_verify_summary sum;
+};
+
+/* One case under one arithmetic. */
+struct verify_case {
+    struct verify *v;
+    struct nun_model *m;
+    const json_t *json;
+    bool fast;                   /* judged by the reference's own bfloat16 */
+    struct nun_verify_item items[VERIFY_ITEMS];
+    struct nun_verify_case r;    /* r.items is items */
+};
+
+/* "<cases>/verify/<name>" */
+int verify_path(const struct verify *v, const char *name, char *out, size_t cap);
+int verify_forward(struct verify *v);
+/* Keep a copy under `key`. Only what is asked for with --dump. */
+int verify_dump(struct verify *v, const char *key, enum dtype dt, struct shape shape, const void *data);
+/* Compare `count` values with what the case expects as `name`; an output that it does not name is left. */
+int verify_check(struct verify_case *c, const char *name, const float *got, size_t count);
+/* Compare with the tensor `key` as module `path`, when modules are wanted and the case names it. */
+int verify_module(struct verify_case *c, const char *path, const float *got, size_t count);
+/* A tensor's values as float32, in `arena`. */
+int verify_values(const struct st_tensor *t, struct arena *arena, const float **out);
+void verify_item(struct verify_case *c, const struct nun_verify_item *item);
+/* Report and count. rc < 0: it could not run, the sentence is pending. */
+void verify_finish(struct verify_case *c, int rc);
+
+/* The case's pictures, preprocessed: pixels [n, 3, H, W] in `arena`. */
+struct verify_pixels { int n, side; float *at; };
+int verify_pictures(struct verify_case *c, struct arena *arena, struct verify_pixels *out);
+/* ids: a list, or a list of lists of one length: [*rows, *length]. */
+int verify_ids(const json_t *list, const char *place, struct arena *arena, int32_t **ids, int *rows, int *length);
+
+/* Runners by kind of family. */
+int verify_decoder(struct verify_case *c, struct arena *arena);
+int verify_contrastive(struct verify_case *c, struct arena *arena);
+int verify_vision(struct verify_case *c, struct arena *arena);
+
+/* The row of each text that stands for it: the first end token (CLIP; with end token 2, as old configs
+ * have it, the greatest id), or the last row (SigLIP). */
+int verify_pool_rows(const struct model *m, const int32_t *ids, int rows, int length, int32_t *out);
+/* Key ranges [rows, length, 2] of a text encoder: causal or not, up to the mask's length. mask may be NULL. */
+int verify_text_spans(const struct model *m, const json_t *mask, int rows, int length, int32_t *spans);
+
+#endif

@@ -1,0 +1,106 @@
+/* Decoders: logits through the runtime's own pages and chunks, greedy ids through its own generation. */
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "runtime/timeline.h"
+#include "runtime/verify.h"
+
+static int take_pictures(struct verify_case *c, struct arena *arena, struct picture ***out, size_t *n)
+{
+    struct verify_pixels px;
+    TRY(verify_pictures(c, arena, &px));
+    size_t floats = 3 * (size_t)px.side * (size_t)px.side;
+    struct picture **list = arena_array(arena, (size_t)px.n + 1, sizeof *list);
+    if (!list)
+        return NUN_ENOMEM;
+    *n = 0;
+    *out = list;
+    for (int i = 0; i < px.n; i++) {
+        struct picture *p = mem_calloc(MEM_RUNTIME, 1, sizeof *p);
+        if (!p || !(p->pixels = mem_alloc(MEM_RUNTIME, floats * sizeof(float)))) {
+            mem_free(p);
+            return NUN_ENOMEM;
+        }
+        p->refs = 1;
+        memcpy(p->pixels, px.at + (size_t)i * floats, floats * sizeof(float));
+        list[(*n)++] = p;
+    }
+    return 0;
+}
+
+/* A timeline with the case's ids and pictures queued. */
+static int case_timeline(struct verify_case *c, struct arena *arena, struct nun_timeline **out)
+{
+    struct picture **pictures = NULL;
+    size_t n = 0;
+    int32_t *ids;
+    int rows, length;
+    TRY(verify_ids(json_object_get(c->json, "input_ids"), c->r.name, arena, &ids, &rows, &length));
+    if (rows != 1)
+        return err_set(NUN_EUNSUP, "%s: %d rows of ids", c->r.name, rows);
+    TRY(nun_timeline_create(c->m, out));
+    int rc = take_pictures(c, arena, &pictures, &n);
+    if (rc >= 0) {
+        rc = timeline_append(*out, ids, (size_t)length, pictures, n, false);
+        n = 0;
+    }
+    while (n)
+        picture_drop(pictures[--n]);
+    if (rc < 0)
+        nun_timeline_free(*out);
+    return rc;
+}
+
+static int all_logits(struct verify_case *c, struct arena *arena, struct nun_timeline *t)
+{
+    size_t vocab = (size_t)c->m->model->text.facts.vocab, length = t->ids.n;
+    float *logits = arena_array(arena, length * vocab, sizeof *logits);
+    if (!logits)
+        return NUN_ENOMEM;
+    TRY(timeline_need_logits(t));
+    for (size_t i = 0; i < t->n_placed; i++)
+        TRY(engine_encode(c->m, &t->placed[i].picture, 1));
+    while (t->computed < (int64_t)length) {
+        int64_t from = t->computed, to = from + c->m->chunk < (int64_t)length ? from + c->m->chunk : (int64_t)length;
+        struct engine_span s = {t, from, to, t->logits, logits + (size_t)from * vocab};
+        TRY(engine_run(c->m, &s, 1));
+    }
+    return verify_check(c, "logits", logits, length * vocab);
+}
+
+static int greedy(struct verify_case *c, struct arena *arena, struct nun_timeline *t)
+{
+    const json_t *list = json_object_get(c->json, "greedy"), *id;
+    size_t n = json_array_size(list), from = t->ids.n, i;
+    char key[256];
+    if (!n)
+        return 0;
+    int64_t *got = arena_array(arena, n, sizeof *got);
+    struct nun_generate_options o = {.max_tokens = (int)n, .ignore_eos = true};
+    if (!got)
+        return NUN_ENOMEM;
+    TRY(nun_generate(t, &o, NULL));
+    c->r.greedy_total = (int)n;
+    json_array_foreach(list, i, id) {
+        got[i] = from + i < t->ids.n ? t->ids.at[from + i] : -1;
+        c->r.greedy_same += got[i] == json_integer_value(id);
+    }
+    snprintf(key, sizeof key, "%s/greedy", c->r.name);
+    return c->fast ? 0 : verify_dump(c->v, key, DT_I64, SHAPE1((int64_t)n), got);
+}
+
+int verify_decoder(struct verify_case *c, struct arena *arena)
+{
+    struct nun_timeline *t;
+    TRY(case_timeline(c, arena, &t));
+    engine_lock(c->m);
+    int rc = all_logits(c, arena, t);
+    engine_unlock(c->m);
+    if (rc >= 0)
+        rc = greedy(c, arena, t);
+    nun_timeline_free(t);
+    return rc;
+}
