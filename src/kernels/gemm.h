@@ -5,9 +5,11 @@
  * Every element of C is one chain over k, ascending, whatever M, the blocking, the thread count:
  *   GEMM_F32:   c = fmaf(a[k], b[k], c)                       one profile for scalar, AVX2, AVX-512
  *   GEMM_BF16:  a and b rounded to bf16, products of pairs (2k, 2k+1) accumulated in float32; K is
- *               padded with zeros to an even number            one profile per instruction (see numerics.md)
+ *               padded with zeros to an even number            one profile for scalar, AVX2, AVX-512 with and
+ *                                                              without BF16; AMX has its own (docs/numerics.md)
  * so that a row's result depends on that row and B alone, and accumulating two half batches equals
- * one whole batch bit for bit (an even number of rows for bf16 weight gradients).
+ * one whole batch bit for bit (bf16 weight gradients: halves of an even number of rows, of a
+ * multiple of 32 on AMX).
  *
  * B is packed beforehand in panels of 16 columns, zero padded:
  *   F32:  [ceil(N/16)][K][16]          BF16: [ceil(N/16)][ceil(K/2)][16][2]   (also the tile layout of AMX)
@@ -38,7 +40,7 @@ void gemm_pack_b(enum gemm_format format, int K, int N, const void *src, bool sr
                  bool transposed, void *panels, const struct par *par);
 
 struct gemm {
-    int M, N, K;
+    int M, N, K;             /* M may be 0; N and K are at least 1 */
     const float *A;          /* [M,K] row stride lda; or, with a_transposed, [K,M] row stride lda */
     ptrdiff_t lda;
     bool a_transposed;
@@ -54,8 +56,8 @@ struct gemm {
 
 /* Scratch for one call with up to nth threads (A panels in the compute format). */
 size_t gemm_scratch_bytes(enum gemm_format format, int M, int N, int K, int nth);
-/* All threads of the team call it with the same arguments; no barrier inside or after unless
- * stated by the implementation, the caller (executor) has one after each operation. */
+/* All threads of the team call it with the same arguments, B packed before (a barrier lies between).
+ * No barrier inside or after: the caller (executor) has one after each operation. */
 void gemm_run(const struct gemm *g, const struct par *par);
 
 #endif

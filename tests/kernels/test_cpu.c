@@ -1,7 +1,8 @@
-/* The mask language of kernels/cpu.h, and the table that follows the mask. */
+/* The mask language of kernels/cpu.h, the table that follows the mask, and the peaks measured under it. */
 /* SPDX-License-Identifier: MIT */
 #include "checkasm.h"
 #include "kernels/gemm_micro.h"
+#include "kernels/peak.h"
 #include "nunchi/error.h"
 
 static void test_parse(void **state)
@@ -62,10 +63,31 @@ static void test_table(void **state)
     assert_string_equal(kernels_active()->gemm[GEMM_BF16]->name, "gemm_bf16_scalar");
 }
 
+/* Peaks exist for what the mask allows, and are numbers a machine can have. */
+static void test_peaks(void **state)
+{
+    static const struct { enum peak_kind kind; unsigned bit; } needs[] = {
+        {PEAK_f32, CPU_scalar}, {PEAK_bf16, CPU_avx512bf16}, {PEAK_int8, CPU_avx512vnni},
+        {PEAK_tile_bf16, CPU_amxbf16}, {PEAK_tile_int8, CPU_amxint8}, {PEAK_read, CPU_scalar}};
+    struct pool *pool;
+    struct peaks p;
+    cpu_set_mask(cpu_features());
+    assert_int_equal(pool_create(2, &pool), 0);
+    assert_int_equal(peaks_measure(pool, &p), 0);
+    for (int i = 0; i < PEAK_COUNT; i++) {
+        bool there = cpu_features() & needs[i].bit;
+        double one = p.one[needs[i].kind], all = p.all[needs[i].kind];
+        assert_true(there ? one > 1e7 && one < 1e15 && all > 1e7 : one == 0 && all == 0);
+    }
+    assert_int_equal(peak_of_format(&p, GEMM_F32), PEAK_f32);
+    pool_free(pool);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_parse), cmocka_unit_test(test_parse_errors),
-                                       cmocka_unit_test(test_print), cmocka_unit_test(test_table)};
+                                       cmocka_unit_test(test_print), cmocka_unit_test(test_table),
+                                       cmocka_unit_test(test_peaks)};
     check_start(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
