@@ -51,6 +51,7 @@ void nun_model_close(struct nun_model *m);
 struct nun_model_info {
     const char *folder, *architecture; /* borrowed from the model */
     uint64_t parameters;
+    uint64_t token_parameters;         /* weights of the products that one token of text goes through, head included */
     size_t weight_bytes;               /* as stored */
     int context;                       /* most positions of a timeline */
     int trained_context;               /* what config.json says */

@@ -62,6 +62,12 @@ static int take_word(struct cli *c, struct question *q, struct span word)
     return 0;
 }
 
+static void cut(struct buf *b, size_t len)
+{
+    if (b->len > len)
+        b->ptr[b->len = len] = '\0';
+}
+
 static int take_text(struct cli *c, struct question *q, const char *text)
 {
     struct span rest = span_str(text);
@@ -75,10 +81,8 @@ static int take_text(struct cli *c, struct question *q, const char *text)
         buf_append(&q->prompt, rest.ptr, blank);
         size_t spaced = q->prompt.len;
         TRY(take_word(c, q, span_of(rest.ptr + blank, n)));
-        if (n && q->prompt.len == spaced) { /* a picture: its blank goes with it */
-            q->prompt.len = before;
-            q->prompt.ptr[before] = '\0';
-        }
+        if (n && q->prompt.len == spaced)
+            cut(&q->prompt, before); /* a picture: its blank goes with it */
         rest = span_from(rest, blank + n);
     }
     return 0;
@@ -89,38 +93,40 @@ static int take_stdin(struct cli *c, struct question *q)
     struct buf text;
     buf_init(&text, MEM_CLI, LIMIT_OF(text_bytes));
     int rc = ask_read("-", &text);
-    while (rc >= 0 && text.len && (text.ptr[text.len - 1] == '\n' || text.ptr[text.len - 1] == '\r'))
-        text.ptr[--text.len] = '\0';
+    while (rc >= 0 && text.len && strchr("\r\n", text.ptr[text.len - 1]))
+        cut(&text, text.len - 1);
     if (rc >= 0)
         rc = take_text(c, q, buf_cstr(&text));
     buf_free(&text);
     return rc;
 }
 
+/* Append one argument; between two texts a blank. */
+static int take_argument(struct cli *c, struct question *q, const char *text)
+{
+    size_t before = q->prompt.len;
+    if (before)
+        buf_char(&q->prompt, ' ');
+    TRY(!strcmp(text, "-") ? take_stdin(c, q) : take_text(c, q, text));
+    if (before && q->prompt.len == before + 1)
+        cut(&q->prompt, before); /* it was a picture */
+    return 0;
+}
+
 static int read_question(struct cli *c, struct question *q)
 {
-    const char *word, *prompt = cli_text(c, OPT_prompt);
-    bool image_on_stdin = false;
-    for (int i = 0; i < c->value[OPT_image].count; i++) {
-        image_on_stdin |= !strcmp(c->value[OPT_image].list[i], "-");
-        TRY(add_image(q, c->value[OPT_image].list[i]));
+    const struct cli_value *images = &c->value[OPT_image];
+    const char *word = cli_text(c, OPT_prompt);
+    bool stdin_taken = false;
+    for (int i = 0; i < images->count; i++) {
+        stdin_taken |= !strcmp(images->list[i], "-");
+        TRY(add_image(q, images->list[i]));
     }
-    bool asked = prompt || c->n_words;
-    if (prompt && strcmp(prompt, "-") != 0)
-        TRY(take_text(c, q, prompt));
-    if (prompt && !strcmp(prompt, "-"))
-        TRY(take_stdin(c, q));
-    while ((word = cli_word(c))) {
-        size_t before = q->prompt.len;
-        if (before)
-            buf_char(&q->prompt, ' ');
-        TRY(!strcmp(word, "-") ? take_stdin(c, q) : take_text(c, q, word));
-        if (before && q->prompt.len == before + 1) { /* it was a picture */
-            q->prompt.len = before;
-            q->prompt.ptr[before] = '\0';
-        }
-    }
-    if ((!asked || !q->prompt.len) && !image_on_stdin && !isatty(STDIN_FILENO))
+    if (word)
+        TRY(take_argument(c, q, word));
+    while ((word = cli_word(c)))
+        TRY(take_argument(c, q, word));
+    if (!q->prompt.len && !stdin_taken && !isatty(STDIN_FILENO))
         TRY(take_stdin(c, q));
     TRY(buf_error(&q->prompt));
     if (!q->prompt.len && !q->images)
@@ -183,12 +189,12 @@ static void print_json(const struct answer *a, const struct nun_result *r, doubl
 
 static void print_timings(const struct cli *c, const struct nun_result *r, double load_s)
 {
-    if (!term_is(stderr) && !cli_flag(c, OPT_verbose))
+    bool live = term_is(stderr);
+    if (!live && !cli_flag(c, OPT_verbose))
         return;
-    cli_say(c, "\033[2m%zu tokens in (%.0f/s), %zu out (%.0f/s), loaded in %.2f s, picture %.3f s\033[0m\n" +
-               (term_is(stderr) ? 0 : 4),
+    cli_say(c, "%s%zu tokens in (%.0f/s), %zu out (%.0f/s), loaded in %.2f s, picture %.3f s%s\n", live ? "\033[2m" : "",
             r->prompt_tokens, rate((double)(r->prompt_tokens - r->cached_tokens), r->prefill_s), r->generated_tokens,
-            rate((double)r->decode_steps, r->decode_s), load_s, r->image_s);
+            rate((double)r->decode_steps, r->decode_s), load_s, r->image_s, live ? "\033[0m" : "");
 }
 
 static int put_question(struct cli *c, struct nun_timeline *t, const struct question *q)

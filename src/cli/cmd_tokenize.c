@@ -117,10 +117,7 @@ int cmd_tokenize(struct cli *c)
     const char *path;
     TRY(cli_model(c, &path));
     TRY(cli_no_more_words(c));
-    if (!cli_flag(c, OPT_no_special))
-        k.flags = NUN_TEXT_SPECIAL | NUN_TEXT_ADD_SPECIAL;
-    else if (k.decode)
-        k.flags = NUN_TEXT_SKIP_SPECIAL;
+    k.flags = NUN_TEXT_SPECIAL | (cli_flag(c, OPT_no_special) ? NUN_TEXT_SKIP_SPECIAL : NUN_TEXT_ADD_SPECIAL);
     TRY(nun_tokenizer_open(path, &k.t));
     int rc = cli_flag(c, OPT_batch) ? batch(&k) : single(&k);
     nun_tokenizer_close(k.t);

@@ -54,12 +54,16 @@ void cli_say(const struct cli *c, const char *fmt, ...)
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
-static bool has(const char *text, const char *part)
-{
-    return text && strstr(text, part);
-}
+/* Terminals by what they say of themselves, in order of preference; the last row is for all others. */
+static const struct { const char *variable, *part, *style; } terminals[] = {
+    {"TERM", "kitty", "kitty"},       {"TERM", "ghostty", "kitty"},      {"KITTY_WINDOW_ID", "", "kitty"},
+    {"TERM", "sixel", "sixel"},       {"TERM", "mlterm", "sixel"},       {"TERM", "foot", "sixel"},
+    {"TERM", "contour", "sixel"},     {"TERM", "yaft", "sixel"},         {"COLORTERM", "truecolor", "blocks"},
+    {"COLORTERM", "24bit", "blocks"}, {"TERM", "direct", "blocks"},      {"TERM", "256", "blocks256"},
+    {"TERM", "", "ascii"},
+};
 
-/* What the terminal says of itself decides; NULL: nothing to be shown. */
+/* NULL: nothing to be shown. */
 static const char *preview_style(const struct cli *c)
 {
     const char *asked = cli_text(c, OPT_preview), *term = c->env("TERM");
@@ -67,14 +71,12 @@ static const char *preview_style(const struct cli *c)
         return strcmp(asked, "none") ? asked : NULL;
     if (!term_is(stderr) || !term || !strcmp(term, "dumb") || c->json || cli_flag(c, OPT_quiet))
         return NULL;
-    if (has(term, "kitty") || has(term, "ghostty") || c->env("KITTY_WINDOW_ID"))
-        return "kitty";
-    static const char *const sixel[] = {"sixel", "mlterm", "foot", "contour", "yaft"};
-    for (size_t i = 0; i < sizeof sixel / sizeof *sixel; i++)
-        if (has(term, sixel[i]))
-            return "sixel";
-    const char *colours = c->env("COLORTERM");
-    return has(colours, "truecolor") || has(colours, "24bit") ? "blocks" : has(term, "256") ? "blocks256" : "ascii";
+    for (size_t i = 0; i < sizeof terminals / sizeof *terminals; i++) {
+        const char *value = c->env(terminals[i].variable);
+        if (value && strstr(value, terminals[i].part))
+            return terminals[i].style;
+    }
+    return NULL;
 }
 
 void term_preview(const struct cli *c, const void *bytes, size_t n)

@@ -1,6 +1,6 @@
 /* The door of evaluation: tasks as rows, and the interval that every score is given with. */
 /* SPDX-License-Identifier: MIT */
-#include "eval/eval.h"
+#include "eval/task.h"
 
 #include <math.h>
 #include <string.h>

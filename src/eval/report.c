@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
-#include "eval/eval.h"
+#include "eval/task.h"
 
 enum { REPORT_BYTES = 64 << 20 };
 

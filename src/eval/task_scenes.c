@@ -15,7 +15,7 @@
 #include "base/seam.h"
 #include "base/span.h"
 #include "base/err.h"
-#include "eval/eval.h"
+#include "eval/task.h"
 #include "nunchi/data.h"
 #include "nunchi/tools.h"
 

@@ -226,13 +226,28 @@ void nun_model_close(struct nun_model *m)
     mem_free(m);
 }
 
+static size_t matrix_values(const struct g_param *p)
+{
+    return p && p->shape.n == 2 ? (size_t)p->shape.d[0] * (size_t)p->shape.d[1] : 0;
+}
+
+static uint64_t token_parameters(const struct nn_stack *s)
+{
+    size_t n = matrix_values(s->w[s->facts.tied ? NN_embed_w : NN_lm_head_w]);
+    for (int i = 0; i < s->facts.layers; i++)
+        for (int r = 0; r < NN_ROLES; r++)
+            n += matrix_values(s->layer[i][r]);
+    return n;
+}
+
 void nun_model_info(const struct nun_model *m, struct nun_model_info *out)
 {
     const struct nn_facts *f = &m->model->text.facts;
     bool sees = m->model->facts.image_token >= 0 && m->model->vision.facts.layers;
     *out = (struct nun_model_info){
         .folder = m->model->folder ? m->model->folder : "", .architecture = m->model->family->architecture,
-        .parameters = m->model->n_values, .weight_bytes = m->model->weights ? st_total_bytes(m->model->weights) : 0,
+        .parameters = m->model->n_values, .token_parameters = token_parameters(&m->model->text),
+        .weight_bytes = m->model->weights ? st_total_bytes(m->model->weights) : 0,
         .context = m->context, .trained_context = f->positions, .vocab = f->vocab, .layers = f->layers, .hidden = f->hidden,
         .image_tokens = sees ? model_image_tokens(m->model) : 0, .image_size = sees ? model_image_size(m->model) : 0,
         .state_bytes_per_token = page_block_bytes(&m->pages) / KV_PAGE, .has_tokenizer = m->tokenizer != NULL,

@@ -1,7 +1,7 @@
 /* Inside the evaluation room: what a task hands to the report. */
 /* SPDX-License-Identifier: MIT */
-#ifndef EVAL_EVAL_H
-#define EVAL_EVAL_H
+#ifndef EVAL_TASK_H
+#define EVAL_TASK_H
 #include "base/arena.h"
 #include "base/buf.h"
 #include "nunchi/eval.h"

@@ -1,0 +1,412 @@
+#!/usr/bin/env python3
+"""The command line as its users meet it: help, mistakes, exit codes, streams, and, where the bundled
+model is, answers. One function a case; run as `cli.py build/nunchi`."""
+# SPDX-License-Identifier: MIT
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+NUNCHI = os.path.abspath(sys.argv[1])
+MODEL = ROOT / "models" / "scenes"
+COMMANDS = "run chat train eval verify bench inspect data tokenize help".split()
+
+
+def nunchi(*args, stdin=b"", env=None, status=0):
+    """Runs the command; returns (stdout, stderr) as text once the exit status is the one expected."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("NUNCHI_")}
+    done = subprocess.run([NUNCHI, *map(str, args)], input=stdin, env={**clean, **(env or {})}, cwd=ROOT, timeout=100,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = done.stdout.decode(), done.stderr.decode()
+    check(done.returncode == status, "%s: status %d, expected %d: %s" % (args, done.returncode, status, err))
+    return out, err
+
+
+class Failed(Exception):
+    pass
+
+
+class Skipped(Exception):
+    pass
+
+
+def check(true, sentence):
+    if not true:
+        raise Failed(sentence)
+
+
+def contains(text, *parts):
+    for part in parts:
+        check(part in text, "expected %r in %r" % (part, text[:2000]))
+
+
+def need_model():
+    if not (MODEL / "model.safetensors").exists():
+        raise Skipped("no weights in %s" % MODEL)
+
+
+# ---- help ------------------------------------------------------------------------------------------
+
+
+def case_overview():
+    out, err = nunchi("-h")
+    contains(out, "Usage: nunchi COMMAND", *("\n  %s " % c for c in COMMANDS))
+    check(err == "", "help talks on stderr: %r" % err)
+    check(nunchi("--help")[0] == out and nunchi("help")[0] == out, "three ways to the overview differ")
+
+
+def case_nothing_is_an_error():
+    out, err = nunchi(status=2)
+    check(out == "", "talk on stdout")
+    contains(err, "Usage: nunchi COMMAND")
+
+
+def case_help_of_every_command():
+    for command in COMMANDS:
+        short, full = nunchi(command, "-h")[0], nunchi(command, "--help")[0]
+        contains(short, "Usage: nunchi %s [OPTION...]" % command, "Example:\n  ", "--threads N", "--json")
+        check(len(full) > len(short), "%s: --help is not longer than -h" % command)
+        contains(full, "NUNCHI_THREADS")
+        check(nunchi("help", command)[0] == full, "help %s is not its --help" % command)
+
+
+def case_help_shows_defaults_and_choices():
+    contains(nunchi("eval", "-h")[0], "train|val|test|heldout [test]", "[2000]")
+
+
+def case_no_letter_twice():
+    for command in COMMANDS:
+        letters = re.findall(r"^  -(\w), --", nunchi(command, "-h")[0], re.M)
+        names = re.findall(r"^  (?:-\w, |    )--([\w-]+)", nunchi(command, "-h")[0], re.M)
+        check(len(set(letters)) == len(letters), "%s: letters %s" % (command, letters))
+        check(len(set(names)) == len(names) and len(names) >= 8, "%s: names %s" % (command, names))
+
+
+def case_man_page():
+    page = nunchi("help", "--man")[0]
+    contains(page, ".TH NUNCHI 1", ".SS nunchi run", "\\-\\-top\\-p", "NUNCHI_TOP_P")
+    check(not re.search(r"^-|[^\\]--", page, re.M), "a dash that roff would take for a hyphen")
+    if shutil.which("man"):
+        done = subprocess.run(["man", "--warnings", "-l", "-"], input=page.encode(), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        check(done.stderr == b"", done.stderr.decode())
+
+
+def case_completions():
+    script = nunchi("help", "--completions", "bash")[0]
+    lines = "%s\nCOMP_WORDS=(nunchi eval --spl) COMP_CWORD=2; _nunchi; echo \"${COMPREPLY[@]}\"\n" % script
+    lines += "COMP_WORDS=(nunchi in) COMP_CWORD=1; _nunchi; echo \"${COMPREPLY[@]}\"\n"
+    lines += "COMP_WORDS=(nunchi eval --split h) COMP_CWORD=3; _nunchi; echo \"${COMPREPLY[@]}\"\n"
+    done = subprocess.run(["bash", "-c", lines], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    check(done.stdout.split() == [b"--split", b"inspect", b"heldout"], "%s %s" % (done.stdout, done.stderr))
+    contains(nunchi("help", "--completions", "zsh")[0], "#compdef nunchi", "--split[")
+    contains(nunchi("help", "--completions", "fish")[0], "complete -c nunchi", "-l split", "-a 'train val test heldout'")
+    for shell in ("zsh", "fish"):
+        if shutil.which(shell):
+            text = nunchi("help", "--completions", shell)[0].encode()
+            done = subprocess.run([shell, "-n", "/dev/stdin"], input=text, stderr=subprocess.PIPE)
+            check(done.returncode == 0, done.stderr.decode())
+
+
+def case_commands_page_is_not_stale():
+    page = nunchi("help", "--markdown")[0]
+    check((ROOT / "docs" / "commands.md").read_text() == page,
+          "docs/commands.md is stale: build/nunchi help --markdown > docs/commands.md")
+
+
+# ---- facts -----------------------------------------------------------------------------------------
+
+
+def case_version():
+    out, _ = nunchi("--version")
+    check(re.match(r"nunchi \d+\.\d+\.\d+\nkernels: scalar", out), out)
+    check(json.loads(nunchi("--version", "--json")[0])["kernels"].startswith("scalar"), "no kernels")
+
+
+def case_limits():
+    rows = {r["name"]: r for r in json.loads(nunchi("--limits", "--json")[0])}
+    check(rows["image_side"]["unit"] == "pixels" and rows["json_depth"]["value"] == 128, str(rows))
+    table = nunchi("--limits")[0]
+    check(len(table.splitlines()) == len(rows), "the table and the JSON differ")
+    declared = re.findall(r"^LIMIT\((\w+)", (ROOT / "src/base/limits.def").read_text(), re.M)
+    check(sorted(declared) == sorted(rows), "not all limits are shown")
+
+
+def case_cpu_mask():
+    check(nunchi("--version", "--cpu-mask", "scalar")[0].endswith("kernels: scalar\n"), "the mask is not obeyed")
+    out, _ = nunchi("--version", env={"NUNCHI_CPU_MASK": "scalar"})
+    check(out.endswith("kernels: scalar\n"), "the environment twin is not obeyed")
+    contains(nunchi("--version", "--cpu-mask", "mmx", status=2)[1], "--cpu-mask", "mmx")
+
+
+# ---- mistakes --------------------------------------------------------------------------------------
+
+
+def mistake(*args, says, stdin=b"", env=None):
+    out, err = nunchi(*args, status=2, stdin=stdin, env=env)
+    check(out == "", "an error wrote to stdout: %r" % out)
+    check(err.startswith("nunchi: ") and err.count("\n") == 1, "not one sentence: %r" % err)
+    contains(err, *says)
+
+
+def case_unknown_command():
+    mistake("rnu", says=["unknown command rnu", "did you mean run?"])
+    mistake("frobnicate", says=["unknown command frobnicate; see nunchi -h"])
+
+
+def case_unknown_option():
+    mistake("run", "--tmep", "1", says=["--tmep", "did you mean --temp?", "nunchi run -h"])
+    mistake("run", "--temprature=1", says=["did you mean --temperature?"])
+    mistake("run", "--resume", says=["unknown option --resume"])  # train's, not run's
+    mistake("eval", "-Z", says=["unknown option -Z"])
+
+
+def case_values():
+    mistake("run", "--top-p", "1.5", says=["--top-p", "0 to 1", "1.5"])
+    mistake("run", "--top-k", "many", says=["--top-k", "whole number", "many"])
+    mistake("run", "-n", says=["-n", "expected N", "nothing"])
+    mistake("eval", "m", "--split", "tset", says=["--split", "train|val|test|heldout", "tset"])
+    mistake("run", "m", says=["NUNCHI_TOP_K", "whole number"], env={"NUNCHI_TOP_K": "x"})
+    mistake("run", "--seed", "-1", says=["--seed", "-1"])
+
+
+def case_arguments():
+    mistake("run", says=["expected a model"])
+    mistake("inspect", "a", "b", says=["did not expect \"b\""])
+    mistake("data", says=["scenes or check", "nothing"])
+    mistake("train", says=["expected a recipe"])
+    mistake("train", "no-such-recipe.yaml", says=["no-such-recipe.yaml"])
+    mistake("run", "no-such-model", "hello", says=["no-such-model"])
+    mistake("run", "no-such-model", "no-such.png", says=["no-such.png", "no such picture"])
+    mistake("run", "no-such-model", "--image", "no-such.png", "hi", says=["no-such.png"])
+    mistake("run", "no-such-model", says=["a prompt or a picture"])
+
+
+def case_environment_names():
+    _, err = nunchi("--version", env={"NUNCHI_TEPM": "1"})
+    contains(err, "NUNCHI_TEPM")
+    _, err = nunchi("--version", env={"NUNCHI_TEMP": "1"})
+    check(err == "", err)
+
+
+def case_spellings():
+    """--name=value, --name value, -nV, -n V and the environment mean the same; the line wins."""
+    with tempfile.TemporaryDirectory() as tmp:
+        ways = [(["--count=2"], {}), (["--count", "2"], {}), ([], {"NUNCHI_COUNT": "2"}), (["--count", "2"], {"NUNCHI_COUNT": "9"})]
+        for i, (args, env) in enumerate(ways):
+            out, _ = nunchi("data", "scenes", "%s/%d" % (tmp, i), "--json", *args, env=env)
+            check(json.loads(out) == {"pictures": 2}, "%s %s: %s" % (args, env, out))
+
+
+# ---- data ------------------------------------------------------------------------------------------
+
+
+def case_data():
+    with tempfile.TemporaryDirectory() as tmp:
+        make = ["data", "scenes", tmp + "/a", "--count", "6", "--split", "val", "--seed", "5", "--questions", "3"]
+        out, err = nunchi(*make)
+        check(out == "" and "6 pictures of split val, seed 5" in err, out + err)
+        nunchi("data", "scenes", tmp + "/b", *make[3:], "-q")
+        for name in sorted(os.listdir(tmp + "/a/images")) + ["../data.json"]:
+            a, b = (pathlib.Path(tmp, d, "images", name).read_bytes() for d in "ab")
+            check(a == b, "the same seed, another %s" % name)
+        kinds = {name.split(".")[1] for name in os.listdir(tmp + "/a/images")}
+        check(kinds == {"png", "jpg", "webp"}, str(kinds))
+        facts = json.loads(nunchi("data", "check", tmp + "/a", "--json")[0])
+        check(facts["samples"] == 6 and facts["pictures"] == 6 and facts["missing"] == 0, str(facts))
+        mistake(*make, says=["data.json"])
+        os.remove(tmp + "/b/images/" + sorted(os.listdir(tmp + "/b/images"))[0])
+        _, err = nunchi("data", "check", tmp + "/b", status=1)
+        contains(err, "no such picture")
+
+
+def case_pipe_closed():
+    """A reader that has had enough is no error to speak of."""
+    done = subprocess.run(["sh", "-c", '"%s" help --markdown | head -n 1' % NUNCHI], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+    check(done.stdout == b"# Commands\n" and done.stderr == b"", str(done))
+
+
+def case_full_disk():
+    if not os.path.exists("/dev/full"):
+        raise Skipped("no /dev/full")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([NUNCHI, "--limits"], stdout=full, stderr=subprocess.PIPE)
+    check(done.returncode == 2 and b"No space left" in done.stderr, str(done))
+
+
+# ---- files that others made ------------------------------------------------------------------------
+
+
+def shared(path):
+    full = ROOT.parent / "shared" / path
+    if not full.exists():
+        raise Skipped("no ../shared/%s" % path)
+    return full
+
+
+def safetensors(path):
+    data = pathlib.Path(path).read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    head = json.loads(data[8:end])
+    return {k: (v["shape"], data[end + v["data_offsets"][0]:end + v["data_offsets"][1]]) for k, v in head.items()
+            if k != "__metadata__"}
+
+
+def case_dump_tensors():
+    """Every GGUF format as float32, bit for bit as the format's own library has it."""
+    folder = shared("fixtures/gguf/types")
+    with tempfile.TemporaryDirectory() as tmp:
+        out, _ = nunchi("inspect", folder / "types.gguf", "--dump-tensors", tmp + "/t.safetensors")
+        check(out == "", out)
+        got, want = safetensors(tmp + "/t.safetensors"), safetensors(folder / "expected.safetensors")
+    want.pop("source")  # what they were made of
+    check(sorted(got) == sorted(want) and len(got) >= 25, "other names: %s" % sorted(set(got) ^ set(want)))
+    for name in want:
+        check(got[name][1] == want[name][1], "%s differs" % name)
+
+
+def case_inspect_gguf():
+    facts = json.loads(nunchi("inspect", shared("fixtures/gguf/types/types.gguf"), "--json")[0])
+    check(facts["format"] == "gguf" and len(facts["tensors"]) >= 25, str(facts)[:300])
+    check(sum(facts["dtypes"].values()) == facts["bytes"], "bytes do not add up")
+
+
+def case_tokenize_as_others_do():
+    texts = json.loads(shared("vectors/tokenizers/texts.json").read_text())
+    lines = "".join(json.dumps(t) + "\n" for t in texts).encode()
+    for folder, ids in (("phi-2", "phi-2"), ("llama2", "llama2"), ("t5-small", "t5-small")):
+        want = [json.loads(line) for line in shared("vectors/tokenizers/%s.ids.jsonl" % ids).read_text().splitlines()]
+        got = nunchi("tokenize", shared("vectors/tokenizers/hf/" + folder), "--batch", "--no-special", stdin=lines)[0]
+        check([json.loads(line) for line in got.splitlines()] == want, "%s: other ids" % folder)
+    mistake("tokenize", shared("vectors/tokenizers/hf/phi-2"), "--batch", says=["JSON string"], stdin=b"[1]\n")
+
+
+# ---- the bundled model -----------------------------------------------------------------------------
+
+
+def case_tokenize():
+    need_model()
+    ids = json.loads(nunchi("tokenize", MODEL, stdin=b"a red circle")[0])
+    text = nunchi("tokenize", MODEL, "--decode", "--no-special", stdin=json.dumps(ids).encode())[0]
+    check(text == "a red circle", text)
+    lines = nunchi("tokenize", MODEL, "--batch", "--no-special", stdin=b'"a red circle"\n"two\\nlines"\n')[0].splitlines()
+    check(json.loads(lines[0]) == ids[1:] and len(lines) == 2, "%s %s" % (lines, ids))
+
+
+def case_inspect():
+    need_model()
+    facts = json.loads(nunchi("inspect", MODEL, "--json")[0])
+    check(facts["architecture"] == "LlavaForConditionalGeneration" and facts["memory"]["runs"], str(facts)[:500])
+    size = sum(t["bytes"] for t in facts["tensors"])
+    check(size == facts["bytes"] and size < (MODEL / "model.safetensors").stat().st_size, "bytes do not add up")
+    contains(nunchi("inspect", MODEL)[0], "LlavaForConditionalGeneration", "memory:", "vision_tower.")
+
+
+def answer(*args, **more):
+    return json.loads(nunchi("run", MODEL, "--json", *args, **more)[0])
+
+
+def case_run():
+    need_model()
+    a = answer("--image", "examples/drawn.png", "Is there a red circle?")
+    check(a["text"] == "yes" and a["finish_reason"] == "stop", str(a))
+    usage = a["usage"]
+    check(usage["prompt_tokens"] > 64 and usage["completion_tokens"] == len(a["tokens"]), str(usage))
+    check(usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"], str(usage))
+    check(a["timings"]["prefill_s"] > 0, str(a["timings"]))
+    out, err = nunchi("run", MODEL, "--image", "examples/drawn.png", "Is there a red circle?")
+    check(out == "yes\n" and err == "", out + err)
+
+
+def case_run_takes_words_and_stdin():
+    need_model()
+    question, picture = "How many stars are there?", "examples/stars.png"
+    want = answer("--image", picture, question)["tokens"]
+    ways = [((picture, question), {}), ((picture + " " + question,), {}), (("--image", picture), {"stdin": question.encode() + b"\n"}),
+            (("--image", picture, "-p", question), {}), ((picture, "-"), {"stdin": question.encode()}),
+            (("--image", "-", question), {"stdin": (ROOT / picture).read_bytes()})]
+    for args, more in ways:
+        check(answer(*args, **more)["tokens"] == want, "%s: another answer" % (args,))
+
+
+def case_same_request_same_bytes():
+    need_model()
+    ask = ["--image", "examples/mixed.webp", "List the objects as JSON."]
+    want = answer(*ask)["tokens"]
+    for more in (["-t", "1"], ["-t", "2"], ["-c", "512"]):
+        check(answer(*ask, *more)["tokens"] == want, "%s changes the answer" % more)
+    sampled = [answer(*ask, "--temp", "1.5", "--seed", s)["tokens"] for s in (1, 1, 2)]
+    check(sampled[0] == sampled[1] and sampled[0] != sampled[2], "the seed is not obeyed")
+
+
+def case_run_stops():
+    need_model()
+    ask = ["--image", "examples/stars.png", "Describe the picture."]
+    whole = answer(*ask)["text"]
+    check(answer(*ask, "-n", "2")["finish_reason"] == "length", "-n is not obeyed")
+    cut = answer(*ask, "--stop", whole.split()[-1])
+    check(whole.startswith(cut["text"]) and cut["text"] != whole and cut["finish_reason"] == "stop", str(cut))
+
+
+def case_chat():
+    need_model()
+    with tempfile.TemporaryDirectory() as tmp:
+        lines = ["/image examples/drawn.png", "Is there a red circle?", "/undo", "/image examples/drawn.png",
+                 "Is there a cyan cross?", "/frob", "/save %s/c.json" % tmp, "/quit", "never said"]
+        out, err = nunchi("chat", MODEL, stdin="\n".join(lines).encode())
+        check(out == "yes\nno\n", out)
+        contains(err, "unknown command /frob")
+        saved = json.loads(pathlib.Path(tmp, "c.json").read_text())
+        check([m["role"] for m in saved] == ["user", "assistant"], str(saved))
+        check(saved[1]["content"] == [{"type": "text", "text": "no"}], str(saved))
+
+
+def case_eval():
+    need_model()
+    with tempfile.TemporaryDirectory() as tmp:
+        args = ["eval", MODEL, "scenes", "--count", "12", "--questions", "4", "--seed", "11"]
+        a = json.loads(nunchi(*args, "--json", "--report", tmp + "/r.html", env={"TMPDIR": tmp})[0])
+        check(a["questions"] == a["all"]["asked"] > 24 and a["pictures"] == 12, str(a))
+        check(a["all"]["share"] > 0.7 and a["all"]["low"] < a["all"]["share"] <= a["all"]["high"], str(a["all"]))
+        check(sum(k["asked"] for k in a["kinds"].values()) == a["questions"], "kinds do not add up")
+        check(os.listdir(tmp) == ["r.html"], "left behind: %s" % os.listdir(tmp))
+        contains(pathlib.Path(tmp, "r.html").read_text(), "<svg", "data:image/", "Wilson")
+        for more in (["--parallel", "1"], ["-t", "1"]):
+            b = json.loads(nunchi(*args, "--json", *more)[0])
+            check(b["kinds"] == a["kinds"] and b["generated_tokens"] == a["generated_tokens"], "%s changes answers" % more)
+        contains(nunchi(*args)[0], "95 % interval", "\nall ")
+
+
+def case_foreign_pictures():
+    """Pictures drawn by another program after docs/scenes.md."""
+    need_model()
+    a = json.loads(nunchi("eval", MODEL, "scenes", "--data", "tests/data/scenes-foreign", "--json")[0])
+    check(a["all"]["share"] >= 0.85, "foreign pictures: %s" % a["all"])
+
+
+def main():
+    failed = 0
+    for name, case in list(globals().items()):
+        if not name.startswith("case_"):
+            continue
+        try:
+            case()
+            print("[       OK ] cli_%s" % name[5:])
+        except Skipped as reason:
+            print("[  SKIPPED ] cli_%s" % name[5:])
+            print(reason)
+        except (Failed, subprocess.TimeoutExpired, ValueError, KeyError) as reason:
+            failed += 1
+            print("[  FAILED  ] cli_%s" % name[5:])
+            print(reason)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
