@@ -65,11 +65,13 @@ static void add_rows(const struct g_env *env, int64_t n, const int32_t *idx, con
     struct op_range c = op_share(env, d, 16);
     size_t width = c.hi - c.lo;
     for (int64_t i = 0; i < n; i++) {
-        float *row = to + idx[i] * d + c.lo;
-        if (idx[i] >= rows)
-            op_fill_nan(to + c.lo, width);
-        else if (idx[i] >= 0)
+        if (idx[i] < 0)
+            continue;
+        float *row = to + (idx[i] < rows ? idx[i] * d : 0) + c.lo;
+        if (idx[i] < rows)
             env->kernels->add_map(width, row, x + i * d + c.lo, row);
+        else
+            op_fill_nan(row, width);
     }
 }
 void run_embedding_dw(const struct g_tensor *t, const struct g_env *env)
@@ -374,10 +376,8 @@ void run_transpose(const struct g_tensor *t, const struct g_env *env)
 {
     size_t d[4] = {1, 1, 1, 1}, step[4] = {0}, stride[4]; /* the result's dimensions and where they step in x */
     int n = t->shape.n;
-    for (int i = n - 1, s = 1; i >= 0; i--) {
-        stride[i] = (size_t)s;
-        s *= (int)t->in[0]->shape.d[i];
-    }
+    for (int i = n - 1; i >= 0; i--)
+        stride[i] = i == n - 1 ? 1 : stride[i + 1] * (size_t)t->in[0]->shape.d[i + 1];
     for (int i = 0; i < n; i++) {
         d[4 - n + i] = (size_t)t->shape.d[i];
         step[4 - n + i] = stride[t->attr.transpose.perm[i]];
