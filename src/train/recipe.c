@@ -26,6 +26,7 @@ static const cyaml_schema_field_t stage_fields[] = {
     TEXT("name", struct recipe_stage, name, 0),
     CYAML_FIELD_UINT("pictures", CYAML_FLAG_DEFAULT, struct recipe_stage, pictures),
     CYAML_FIELD_UINT("batch", CYAML_FLAG_DEFAULT, struct recipe_stage, batch),
+    UINT("schedule_pictures", struct recipe_stage, schedule_pictures),
     UINT("accumulate", struct recipe_stage, accumulate),
     CYAML_FIELD_UINT("tokens", CYAML_FLAG_DEFAULT, struct recipe_stage, tokens),
     CYAML_FIELD_UINT("answers", CYAML_FLAG_DEFAULT, struct recipe_stage, answers),

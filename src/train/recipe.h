@@ -13,6 +13,7 @@ struct recipe_weight { char *name; float weight; };
 struct recipe_stage {
     char *name;
     uint32_t pictures;        /* how many this stage sees */
+    uint32_t schedule_pictures; /* the length that the learning rate is planned for; 0: pictures */
     uint32_t batch;           /* pictures a step */
     uint32_t accumulate;      /* micro-batches a step; 0: 1 */
     uint32_t tokens;          /* tokens a picture's row holds */

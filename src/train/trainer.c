@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/seam.h"
+#include "kernels/peak.h"
 
 enum { BAD_STEPS_MAX = 10 };
 
@@ -113,7 +114,8 @@ static int step(struct trainer *t, struct train_graph *g, const struct recipe_st
 {
     TRY(forward_backward(t, g, s, r));
     r->norm = optim_grad_norm(t->optim);
-    r->rate = recipe_rate(s, t->at.stage_step, stage_steps(s));
+    uint64_t planned = s->schedule_pictures ? (s->schedule_pictures + s->batch - 1) / s->batch : stage_steps(s);
+    r->rate = recipe_rate(s, t->at.stage_step, planned);
     r->applied = isfinite(r->loss) && isfinite(r->norm);
     if (!r->applied) {
         if (++t->bad_steps >= BAD_STEPS_MAX)
@@ -299,6 +301,9 @@ static int run(struct trainer *t)
         TRY(train_resume(t));
     enum gemm_format compute = t->recipe->compute && !strcmp(t->recipe->compute, "f32") ? GEMM_F32 : GEMM_BF16;
     TRY(model_pack(t->model, compute, true, t->pool));
+    struct peaks peaks;
+    if (t->options->progress && peaks_measure(t->pool, &peaks) >= 0) /* what the speed is a share of */
+        t->peak = peaks.all[peak_of_format(&peaks, compute)];
     t->started_ns = seam_now_ns();
     t->started_step = t->at.step;
     for (; t->at.stage < t->recipe->stages_count; t->at.stage++, t->at.stage_step = 0)
