@@ -11,7 +11,7 @@
 
 enum {
     ATTN_LANES = 32,             /* rows of a tile: one or two vectors of 16 */
-    ATTN_SLOTS = 1024,           /* keys in hand of a full tile; more are taken in segments */
+    ATTN_SLOTS = 4096,           /* keys in hand of a tile; more are taken in segments */
     ATTN_PIECES = 128,
     ATTN_RANGES = ATTN_LANES * ATTN_SPANS,
 };

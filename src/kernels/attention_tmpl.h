@@ -2,7 +2,7 @@
  * instruction set; the contract is attention.h. Rows lie in the lanes, so that no sum crosses lanes and
  * every chain is a row's own. The including file brings masks (v_between, v_fma_if, ...), a transpose
  * and how many registers there are: ATTN_NQ vectors of lanes by ATTN_KEYS keys make a score tile,
- * ATTN_NQ by ATTN_DIMS a result tile, ATTN_ROWS by 2 vectors a tile of key gradients. */
+ * as many dimensions a result tile, ATTN_ROWS keys by 2 vectors a tile of key gradients. */
 /* SPDX-License-Identifier: MIT */
 #ifndef KERNELS_ATTENTION_TMPL_H
 #define KERNELS_ATTENTION_TMPL_H
@@ -200,118 +200,58 @@ static void rows_out(const struct attn_tile *t, const float *by_dim, const float
 
 /* ---- products ---- */
 
-/* out[j][lane] = chain over d of qt[d][lane] * k[j][d], nk keys, nq vectors */
-ATTN_STEP void score_keys(const int nk, const int nq, int D, const float *qt, const float *k, ptrdiff_t stride, int ld,
-                          float *out)
-{
-    vec s[ATTN_KEYS][ATTN_NQ];
-    UNROLL for (int j = 0; j < nk; j++)
-        UNROLL for (int v = 0; v < nq; v++)
-            s[j][v] = v_set(0);
-    for (int d = 0; d < D; d++) {
-        vec q[ATTN_NQ];
-        UNROLL for (int v = 0; v < nq; v++)
-            q[v] = v_load(qt + d * ld + v * VEC, VEC);
-        UNROLL for (int j = 0; j < nk; j++) {
-            vec b = v_set(k[j * stride + d]);
-            UNROLL for (int v = 0; v < nq; v++)
-                s[j][v] = v_fma(q[v], b, s[j][v]);
-        }
-    }
-    UNROLL for (int j = 0; j < nk; j++)
-        UNROLL for (int v = 0; v < nq; v++)
-            v_store(out + j * ld + v * VEC, VEC, s[j][v]);
-}
+typedef vec wide_vec;
+typedef vmask wide_mask;
+VEC_FN vec wide_set(float x) { return v_set(x); }
+VEC_FN vec wide_load(const float *p) { return v_load(p, VEC); }
+VEC_FN void wide_store(float *p, vec x) { v_store(p, VEC, x); }
+VEC_FN vec wide_fma(vec x, vec y, vec z) { return v_fma(x, y, z); }
+VEC_FN vmask wide_mask_of(unsigned bits) { return v_mask(bits); }
+VEC_FN vec wide_fma_if(vmask m, vec x, vec y, vec z) { return v_fma_if(m, x, y, z); }
 
 /* CASES(n, F): F(1) ... F(8) by a count that is only known here. */
 #define CASE(n, F) case n: F(n); break;
 #define CASES(n, F) switch (n) { CASE(1, F) CASE(2, F) CASE(3, F) CASE(4, F) CASE(5, F) CASE(6, F) CASE(7, F) CASE(8, F) }
 
-ATTN_STEP void score_run(const int nq, int n, int D, const float *qt, const float *k, ptrdiff_t stride, int ld, float *out)
-{
-    for (; n >= ATTN_KEYS; n -= ATTN_KEYS, k += ATTN_KEYS * stride, out += ATTN_KEYS * ld)
-        score_keys(ATTN_KEYS, nq, D, qt, k, stride, ld, out);
-#define SCORE(nk) if (nk < ATTN_KEYS) score_keys(nk, nq, D, qt, k, stride, ld, out)
-    CASES(n, SCORE)
-#undef SCORE
-}
+#define ATTN_W wide
+#define ATTN_J ATTN_KEYS
+#include "kernels/attention_mix_tmpl.h"
+#undef ATTN_W
+#undef ATTN_J
+#define ATTN_W half
+#define ATTN_J 8
+#include "kernels/attention_mix_tmpl.h"
+#undef ATTN_W
+#undef ATTN_J
 
-static void score_run1(int n, int D, const float *qt, const float *k, ptrdiff_t stride, int ld, float *out)
+/* Few rows: the upper eight lanes stay zero, nobody reads them. */
+static bool tile_half(const struct attn_tile *t)
 {
-    score_run(1, n, D, qt, k, stride, ld, out);
-}
-static void score_run2(int n, int D, const float *qt, const float *k, ptrdiff_t stride, int ld, float *out)
-{
-    score_run(ATTN_NQ, n, D, qt, k, stride, ld, out);
+    return t->n <= VEC / 2;
 }
 
 /* out[slot][lane] = products of the rows in qt with the slots' rows of x */
 static void tile_products(const struct attn_tile *t, const float *qt, const struct attn_kv *x, float *out)
 {
-    for (int i = 0; i < t->n_pieces; i++) {
-        const struct attn_piece *p = &t->piece[i];
-        const float *k = attn_kv_row(x, p->pos);
-        for (int v = 0; v < t->nq; v += ATTN_NQ)
-            (t->nq - v >= ATTN_NQ ? score_run2 : score_run1)(p->n, t->a->D, qt + v * VEC, k, x->stride, t->ld,
-                                                             out + p->slot * t->ld + v * VEC);
-    }
+    for (int i = 0; i < t->n_pieces; i++)
+        for (int v = 0; v < t->nq;)
+            v += (tile_half(t) ? half_score : wide_score)(t, &t->piece[i], v, qt, x, out);
 }
 
-/* ot[d][lane] = (begin ? 0 : itself) + chain over the slots of w[slot][lane] * x[slot][d] where the lane attends, nd dimensions */
-ATTN_STEP void mix_dims(const int nd, const int nq, const struct attn_tile *t, const float *w, const struct attn_kv *x,
-                        int d, int v0, float *ot, bool begin)
-{
-    vec o[ATTN_DIMS][ATTN_NQ];
-    int ld = t->ld;
-    UNROLL for (int i = 0; i < nd; i++)
-        UNROLL for (int v = 0; v < nq; v++)
-            o[i][v] = begin ? v_set(0) : v_load(ot + i * ld + v * VEC, VEC);
-    for (const struct attn_piece *p = t->piece; p < t->piece + t->n_pieces; p++) {
-        const float *row = attn_kv_row(x, p->pos) + d, *at = w + p->slot * ld;
-        const uint16_t *mask = t->mask + p->slot * 2 + v0;
-        for (int j = 0; p->full && j < p->n; j++, row += x->stride, at += ld)
-            UNROLL for (int i = 0; i < nd; i++)
-                UNROLL for (int v = 0; v < nq; v++)
-                    o[i][v] = v_fma(v_load(at + v * VEC, VEC), v_set(row[i]), o[i][v]);
-        for (int j = 0; !p->full && j < p->n; j++, row += x->stride, at += ld, mask += 2)
-            UNROLL for (int v = 0; v < nq; v++) {
-                vmask m = v_mask(mask[v]);
-                vec a = v_load(at + v * VEC, VEC);
-                UNROLL for (int i = 0; i < nd; i++)
-                    o[i][v] = v_fma_if(m, a, v_set(row[i]), o[i][v]);
-            }
-    }
-    UNROLL for (int i = 0; i < nd; i++)
-        UNROLL for (int v = 0; v < nq; v++)
-            v_store(ot + i * ld + v * VEC, VEC, o[i][v]);
-}
+enum { MIX_SLOTS = 2 * ATTN_PAGE }; /* their rows stay in the first-level cache for all dimensions */
 
-ATTN_STEP void mix_run(const int nq, const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot,
-                       bool begin)
-{
-    int d = 0, D = t->a->D;
-    for (; D - d >= ATTN_DIMS; d += ATTN_DIMS)
-        mix_dims(ATTN_DIMS, nq, t, w, x, d, v0, ot + d * t->ld, begin);
-#define MIX(nd) if (nd < ATTN_DIMS) mix_dims(nd, nq, t, w, x, d, v0, ot + d * t->ld, begin)
-    CASES(D - d, MIX)
-#undef MIX
-}
-
-static void mix_run1(const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot,
-                       bool begin)
-{
-    mix_run(1, t, w, x, v0, ot, begin);
-}
-static void mix_run2(const struct attn_tile *t, const float *w, const struct attn_kv *x, int v0, float *ot,
-                       bool begin)
-{
-    mix_run(ATTN_NQ, t, w, x, v0, ot, begin);
-}
-
+/* ot = (begin ? 0 : ot) + the slots' rows of x times their weights */
 static void tile_mix(const struct attn_tile *t, const float *w, const struct attn_kv *x, bool begin)
 {
-    for (int v = 0; v < t->nq; v += ATTN_NQ)
-        (t->nq - v >= ATTN_NQ ? mix_run2 : mix_run1)(t, w + v * VEC, x, v, t->ot + v * VEC, begin);
+    struct attn_mix m = {.t = t, .w = w, .x = x, .begin = begin, .to = t->piece};
+    do {
+        m.from = m.to;
+        for (int n = 0; m.to < t->piece + t->n_pieces && n + m.to->n <= MIX_SLOTS; m.to++)
+            n += m.to->n;
+        for (m.v = 0; m.v < t->nq;)
+            m.v += (tile_half(t) ? half_mix : wide_mix)(&m);
+        m.begin = false;
+    } while (m.to < t->piece + t->n_pieces);
 }
 
 /* ---- softmax, down the lanes ---- */

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/x86/vec_avx2.h"
 
-enum { ATTN_NQ = 1, ATTN_KEYS = 6, ATTN_DIMS = 6, ATTN_ROWS = 3 };
+enum { ATTN_NQ = 1, ATTN_KEYS = 6, ATTN_ROWS = 3 };
 
 typedef vec vmask; /* all ones where set */
 VEC_FN __m256 vec_mask8(unsigned bits)
@@ -19,6 +19,18 @@ VEC_FN vec v_fma_if(vmask m, vec x, vec y, vec z) { return v_blend(m, v_fma(x, y
 /* max(x, y) where m, else y */
 VEC_FN vec v_max_if(vmask m, vec x, vec y) { return v_blend(m, v_max(x, y), y); }
 VEC_FN vec v_keep(vmask m, vec x) { return (vec){_mm256_and_ps(m.a, x.a), _mm256_and_ps(m.b, x.b)}; }
+
+/* Eight lanes. */
+typedef __m256 half_vec, half_mask;
+VEC_FN half_vec half_set(float x) { return _mm256_set1_ps(x); }
+VEC_FN half_vec half_load(const float *p) { return _mm256_loadu_ps(p); }
+VEC_FN void half_store(float *p, half_vec x) { _mm256_storeu_ps(p, x); }
+VEC_FN half_vec half_fma(half_vec x, half_vec y, half_vec z) { return _mm256_fmadd_ps(x, y, z); }
+VEC_FN half_mask half_mask_of(unsigned bits) { return vec_mask8(bits); }
+VEC_FN half_vec half_fma_if(half_mask m, half_vec x, half_vec y, half_vec z)
+{
+    return _mm256_blendv_ps(z, _mm256_fmadd_ps(x, y, z), m);
+}
 
 /* Of eight pairs: x[i] > y[i] */
 VEC_FN unsigned vec_gt8(__m256i x, __m256i y)

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/x86/vec_avx512.h"
 
-enum { ATTN_NQ = 2, ATTN_KEYS = 8, ATTN_DIMS = 8, ATTN_ROWS = 8 };
+enum { ATTN_NQ = 2, ATTN_KEYS = 8, ATTN_ROWS = 8 };
 
 typedef __mmask16 vmask;
 VEC_FN vmask v_mask(unsigned bits) { return (vmask)bits; }
@@ -20,6 +20,15 @@ VEC_FN unsigned v_nonempty(const int32_t *lo, const int32_t *hi)
 {
     return _mm512_cmplt_epi32_mask(_mm512_loadu_si512(lo), _mm512_loadu_si512(hi));
 }
+/* Eight lanes. */
+typedef __m256 half_vec;
+typedef __mmask8 half_mask;
+VEC_FN half_vec half_set(float x) { return _mm256_set1_ps(x); }
+VEC_FN half_vec half_load(const float *p) { return _mm256_loadu_ps(p); }
+VEC_FN void half_store(float *p, half_vec x) { _mm256_storeu_ps(p, x); }
+VEC_FN half_vec half_fma(half_vec x, half_vec y, half_vec z) { return _mm256_fmadd_ps(x, y, z); }
+VEC_FN half_mask half_mask_of(unsigned bits) { return (half_mask)bits; }
+VEC_FN half_vec half_fma_if(half_mask m, half_vec x, half_vec y, half_vec z) { return _mm256_mask3_fmadd_ps(x, y, z, m); }
 /* 16x16, in place: pairs, quads, then 128-bit quarters. */
 VEC_FN void v_transpose(vec v[VEC])
 {
