@@ -123,6 +123,9 @@ void term_uncatch_interrupt(void);
 const char *term_duration(double seconds, char out[32]);
 /* "1.5 MB" */
 const char *term_bytes(double bytes, char out[32]);
+/* JSON to stdout, one line or indented; takes the reference. */
+struct json_t;
+void cli_print_json(struct json_t *value, bool indented);
 /* Talk, unless --quiet. */
 void cli_say(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

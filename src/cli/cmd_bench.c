@@ -62,9 +62,10 @@ static void on_kernel(void *arg, const struct nun_kernel_speed *r)
     struct bench *b = arg;
     char speed[32];
     if (b->c->json) {
-        json_array_append_new(b->rows, json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:s, s:f}", "kernel", r->kernel,
-                                                 "role", r->role, "m", r->m, "n", r->n, "k", r->k, "threads", r->threads,
-                                                 "seconds", r->seconds, "rate", r->rate, "unit", r->unit, "share", r->share));
+        json_t *row = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:s, s:f}", "kernel", r->kernel, "role",
+                                r->role, "m", r->m, "n", r->n, "k", r->k, "threads", r->threads, "seconds", r->seconds,
+                                "rate", r->rate, "unit", r->unit, "share", r->share);
+        json_array_append_new(b->rows, row);
         return;
     }
     printf("%-26s %-18s %6d %6d %6d %8d %16s %7.1f %%\n", r->kernel, r->role, r->m, r->n, r->k, r->threads,
@@ -76,7 +77,8 @@ static int bench_kernels(struct bench *b)
 {
     if (!b->c->json) {
         print_peaks(b);
-        printf("\n%-26s %-18s %6s %6s %6s %8s %16s %9s\n", "kernel", "role", "M", "N", "K", "threads", "speed", "of limit");
+        printf("\n%-26s %-18s %6s %6s %6s %8s %16s %9s\n", "kernel", "role", "M", "N", "K", "threads", "speed",
+               "of limit");
     }
     return nun_bench_kernels(cli_int(b->c, OPT_threads), on_kernel, b);
 }
@@ -99,15 +101,19 @@ static int put_prompt(struct nun_model *m, struct nun_timeline *t, const struct 
         TRY(nun_encode(m, text, sizeof text - 1, 0, &words, &n_words));
     int rc = 0;
     for (int at = 0, k; at < n && rc >= 0; at += k) {
-        for (k = 0; k < 256 && at + k < n; k++)
-            id[k] = n_words ? words[(size_t)(at + k) % n_words] : (int32_t)((unsigned)(at + k) * 7919u % (unsigned)info->vocab);
+        for (k = 0; k < 256 && at + k < n; k++) {
+            unsigned i = (unsigned)(at + k);
+            id[k] = n_words ? words[i % n_words] : (int32_t)(i * 7919u % (unsigned)info->vocab);
+        }
         rc = nun_timeline_ids(t, id, (size_t)k);
     }
     nun_free(words);
     return rc;
 }
 
-static int time_once(struct nun_model *m, const struct nun_model_info *info, int prompt, int gen, double *prefill, double *decode)
+/* Seconds for the whole prompt, and for one token after it. */
+static int time_once(struct nun_model *m, const struct nun_model_info *info, int prompt, int gen, double *prefill,
+                     double *decode)
 {
     struct nun_timeline *t;
     struct nun_result r = {0};
@@ -128,8 +134,8 @@ static int time_once(struct nun_model *m, const struct nun_model_info *info, int
 static void add_row(struct bench *b, const char *name, int tokens, double per_token, double limit)
 {
     double rate = per_token > 0 ? 1 / per_token : 0, share = limit > 0 ? rate / limit : 0;
-    json_array_append_new(b->rows, json_pack("{s:s, s:i, s:f, s:f, s:f}", "test", name, "tokens", tokens, "tokens_per_s",
-                                             rate, "limit_tokens_per_s", limit, "share", share));
+    json_array_append_new(b->rows, json_pack("{s:s, s:i, s:f, s:f, s:f}", "test", name, "tokens", tokens,
+                                             "tokens_per_s", rate, "limit_tokens_per_s", limit, "share", share));
     if (!b->c->json)
         printf("%-10s %8d %14.1f %16.1f %8.1f %%\n", name, tokens, rate, limit, share * 100);
 }
@@ -167,8 +173,9 @@ static int bench_model(struct bench *b)
     nun_model_info(m, &info);
     if (!b->c->json) {
         print_peaks(b);
-        printf("\n%s: %s, %.1f M parameters, %s, %d threads, %s\n", path, info.architecture, (double)info.parameters / 1e6,
-               term_bytes((double)info.weight_bytes, size), info.threads, info.compute == NUN_F32 ? "f32" : "bf16");
+        printf("\n%s: %s, %.1f M parameters, %s, %d threads, %s\n", path, info.architecture,
+               (double)info.parameters / 1e6, term_bytes((double)info.weight_bytes, size), info.threads,
+               info.compute == NUN_F32 ? "f32" : "bf16");
     }
     int rc = bench_times(b, m, &info);
     nun_model_close(m);
@@ -181,12 +188,9 @@ int cmd_bench(struct cli *c)
     int rc = nun_peaks(cli_int(c, OPT_threads), on_peak, &b);
     if (rc >= 0)
         rc = cli_flag(c, OPT_kernels) ? bench_kernels(&b) : bench_model(&b);
-    if (rc >= 0 && c->json) {
-        json_t *root = json_pack("{s:O, s:O}", "peaks", b.peaks, cli_flag(c, OPT_kernels) ? "kernels" : "tests", b.rows);
-        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        putchar('\n');
-        json_decref(root);
-    }
+    const char *rows = cli_flag(c, OPT_kernels) ? "kernels" : "tests";
+    if (rc >= 0 && c->json)
+        cli_print_json(json_pack("{s:O, s:O}", "peaks", b.peaks, rows, b.rows), true);
     json_decref(b.peaks);
     json_decref(b.rows);
     return rc;

@@ -191,11 +191,11 @@ static int do_image(struct chat *k, const char *path)
 static json_t *turn_json(const struct turn *t)
 {
     json_t *content = json_array();
-    for (size_t i = 0; i < t->n; i++)
-        if (t->path[i])
-            json_array_append_new(content, json_pack("{s:s, s:s}", "type", "image", "path", t->path[i]));
-        else
-            json_array_append_new(content, json_pack("{s:s, s:s%}", "type", "text", "text", t->part[i].text, t->part[i].len));
+    for (size_t i = 0; i < t->n; i++) {
+        const struct nun_part *p = &t->part[i];
+        json_array_append_new(content, t->path[i] ? json_pack("{s:s, s:s}", "type", "image", "path", t->path[i])
+                                                  : json_pack("{s:s, s:s%}", "type", "text", "text", p->text, p->len));
+    }
     return json_pack("{s:s, s:o}", "role", t->role, "content", content);
 }
 

@@ -49,25 +49,31 @@ static void print_table(const struct nun_eval_result *r)
         share_line(r->kind[i].name, &r->kind[i].share);
     share_line("all", &r->all);
     if (r->n_pope)
-        printf("\n%-14s %6s %7s %9s %10s %8s %8s %10s\n", "existence", "there", "absent", "accuracy", "precision", "recall", "F1",
-               "yes ratio");
+        printf("\n%-14s %6s %7s %9s %10s %8s %8s %10s\n", "existence", "there", "absent", "accuracy", "precision",
+               "recall", "F1", "yes ratio");
     for (int i = 0; i < r->n_pope; i++) {
         const struct nun_eval_pope *p = &r->pope[i];
-        printf("%-14s %6d %7d %9.2f %10.2f %8.2f %8.2f %10.2f\n", p->name, p->yes, p->no, p->accuracy * 100, p->precision * 100,
-               p->recall * 100, p->f1 * 100, p->yes_ratio * 100);
+        printf("%-14s %6d %7d %9.2f %10.2f %8.2f %8.2f %10.2f\n", p->name, p->yes, p->no, p->accuracy * 100,
+               p->precision * 100, p->recall * 100, p->f1 * 100, p->yes_ratio * 100);
     }
     if (r->parsed.asked)
         printf("\nJSON answers that parse: %d of %d\n", r->parsed.right, r->parsed.asked);
-    printf("\n%zu questions about %zu pictures in %.1f s: %.0f questions/s, %.0f tokens/s out\n", r->questions, r->pictures,
-           r->seconds, (double)r->questions / r->seconds, (double)r->generated_tokens / r->seconds);
+    printf("\n%zu questions about %zu pictures in %.1f s: %.0f questions/s, %.0f tokens/s out\n", r->questions,
+           r->pictures, r->seconds, (double)r->questions / r->seconds, (double)r->generated_tokens / r->seconds);
 }
 
 static json_t *share_json(const struct nun_eval_share *s)
 {
     if (!s->asked)
         return json_pack("{s:i, s:i}", "asked", 0, "right", 0);
-    return json_pack("{s:i, s:i, s:f, s:f, s:f}", "asked", s->asked, "right", s->right, "share", s->share, "low", s->low,
-                     "high", s->high);
+    return json_pack("{s:i, s:i, s:f, s:f, s:f}", "asked", s->asked, "right", s->right, "share", s->share, "low",
+                     s->low, "high", s->high);
+}
+
+static json_t *pope_json(const struct nun_eval_pope *p)
+{
+    return json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "there", p->yes, "absent", p->no, "accuracy", p->accuracy,
+                     "precision", p->precision, "recall", p->recall, "f1", p->f1, "yes_ratio", p->yes_ratio);
 }
 
 static json_t *result_json(const char *task, const struct nun_eval_options *o, const struct nun_eval_result *r)
@@ -76,17 +82,13 @@ static json_t *result_json(const char *task, const struct nun_eval_options *o, c
     for (int i = 0; i < r->n_kinds; i++)
         if (r->kind[i].share.asked)
             json_object_set_new(kinds, r->kind[i].name, share_json(&r->kind[i].share));
-    for (int i = 0; i < r->n_pope; i++) {
-        const struct nun_eval_pope *p = &r->pope[i];
-        json_object_set_new(pope, p->name, json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "there", p->yes, "absent", p->no,
-                                                     "accuracy", p->accuracy, "precision", p->precision, "recall", p->recall,
-                                                     "f1", p->f1, "yes_ratio", p->yes_ratio));
-    }
+    for (int i = 0; i < r->n_pope; i++)
+        json_object_set_new(pope, r->pope[i].name, pope_json(&r->pope[i]));
     json_t *out = json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:f, s:I, s:I, s:I}", "task", task, "pictures",
-                            (json_int_t)r->pictures, "questions", (json_int_t)r->questions, "all", share_json(&r->all), "kinds",
-                            kinds, "pope", pope, "json_parsed", share_json(&r->parsed), "seconds", r->seconds,
-                            "prompt_tokens", (json_int_t)r->prompt_tokens, "cached_tokens", (json_int_t)r->cached_tokens,
-                            "generated_tokens", (json_int_t)r->generated_tokens);
+                            (json_int_t)r->pictures, "questions", (json_int_t)r->questions, "all",
+                            share_json(&r->all), "kinds", kinds, "pope", pope, "json_parsed", share_json(&r->parsed),
+                            "seconds", r->seconds, "prompt_tokens", (json_int_t)r->prompt_tokens, "cached_tokens",
+                            (json_int_t)r->cached_tokens, "generated_tokens", (json_int_t)r->generated_tokens);
     json_object_set_new(out, o->data ? "data" : "split", json_string(o->data ? o->data : o->split));
     return out;
 }
@@ -108,14 +110,10 @@ static int run_task(struct cli *c, struct nun_model *m, struct nun_eval_options 
         return 1;
     }
     TRY(rc);
-    if (c->json) {
-        json_t *out = result_json(o->task, o, &r);
-        json_dumpf(out, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        putchar('\n');
-        json_decref(out);
-    } else {
+    if (c->json)
+        cli_print_json(result_json(o->task, o, &r), true);
+    else
         print_table(&r);
-    }
     if (o->report)
         cli_say(c, "report: %s\n", o->report);
     return 0;
@@ -125,8 +123,9 @@ static int run_tasks(struct cli *c, struct nun_model *m, const char *scratch)
 {
     struct nun_eval_options o = {
         .task = cli_word(c), .data = cli_text(c, OPT_data), .scratch = scratch, .split = cli_text(c, OPT_split),
-        .seed = (uint64_t)c->value[OPT_seed].number, .count = cli_int(c, OPT_count), .questions = cli_int(c, OPT_questions),
-        .quality = cli_int(c, OPT_quality), .rescale = cli_real(c, OPT_rescale), .batch = cli_int(c, OPT_parallel),
+        .seed = (uint64_t)c->value[OPT_seed].number, .count = cli_int(c, OPT_count),
+        .questions = cli_int(c, OPT_questions), .quality = cli_int(c, OPT_quality),
+        .rescale = cli_real(c, OPT_rescale), .batch = cli_int(c, OPT_parallel),
         .report = cli_text(c, OPT_report)};
     if (!o.task)
         o.task = nun_eval_task(0, NULL);

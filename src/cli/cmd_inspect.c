@@ -84,25 +84,26 @@ static json_t *memory_of(struct cli *c, const char *path)
     if (nun_model_open(path, &o, &m) < 0)
         return json_pack("{s:b, s:s}", "runs", 0, "why", nun_error());
     nun_model_info(m, &info);
-    json_t *out = json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "runs", 1, "context", info.context, "layers",
-                            info.layers, "hidden", info.hidden, "image_tokens", info.image_tokens, "image_size",
-                            info.image_size, "weight_bytes", (json_int_t)info.weight_bytes, "state_bytes_per_token",
-                            (json_int_t)info.state_bytes_per_token, "state_bytes_full_context",
-                            (json_int_t)info.state_bytes_per_token * info.context);
+    json_int_t state = (json_int_t)info.state_bytes_per_token;
+    json_t *out = json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "runs", 1, "context", info.context,
+                            "layers", info.layers, "hidden", info.hidden, "image_tokens", info.image_tokens,
+                            "image_size", info.image_size, "weight_bytes", (json_int_t)info.weight_bytes,
+                            "state_bytes_per_token", state, "state_bytes_full_context", state * info.context);
     nun_model_close(m);
     return out;
 }
 
 static void print_memory(const json_t *memory)
 {
-    char weights[32], token[32], full[32];
+    char weights[32], token[32], whole[32];
+    double state = number_of(memory, "state_bytes_per_token"), full = number_of(memory, "state_bytes_full_context");
     if (!json_is_true(json_object_get(memory, "runs"))) {
         printf("not run by this build: %s\n", text_of(memory, "why"));
         return;
     }
     printf("memory: weights %s, state %s a token, %s for a context of %.0f\n",
-           term_bytes(number_of(memory, "weight_bytes"), weights), term_bytes(number_of(memory, "state_bytes_per_token"), token),
-           term_bytes(number_of(memory, "state_bytes_full_context"), full), number_of(memory, "context"));
+           term_bytes(number_of(memory, "weight_bytes"), weights), term_bytes(state, token), term_bytes(full, whole),
+           number_of(memory, "context"));
     if (number_of(memory, "image_tokens") > 0)
         printf("pictures: %.0f x %.0f pixels, %.0f tokens each\n", number_of(memory, "image_size"),
                number_of(memory, "image_size"), number_of(memory, "image_tokens"));
@@ -120,8 +121,7 @@ static int show(struct cli *c, const char *path)
     json_t *memory = memory_of(c, path);
     if (c->json) {
         json_object_set(root, "memory", memory);
-        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        putchar('\n');
+        cli_print_json(json_incref(root), true);
     } else {
         print_facts(root);
         print_memory(memory);

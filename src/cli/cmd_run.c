@@ -148,6 +148,11 @@ static int on_piece(void *arg, const char *text, size_t len)
     return term_interrupted();
 }
 
+static json_t *logprob_json(int32_t id, float logprob)
+{
+    return json_pack("{s:i, s:f}", "id", id, "logprob", (double)logprob);
+}
+
 static int on_token(void *arg, const struct nun_token *t)
 {
     struct answer *a = arg;
@@ -155,8 +160,10 @@ static int on_token(void *arg, const struct nun_token *t)
     if (t->n_top) {
         json_t *top = json_array();
         for (size_t i = 0; i < t->n_top; i++)
-            json_array_append_new(top, json_pack("{s:i, s:f}", "id", t->top[i].id, "logprob", (double)t->top[i].logprob));
-        json_array_append_new(a->logprobs, json_pack("{s:i, s:f, s:o}", "id", t->id, "logprob", (double)t->logprob, "top", top));
+            json_array_append_new(top, logprob_json(t->top[i].id, t->top[i].logprob));
+        json_t *this = logprob_json(t->id, t->logprob);
+        json_object_set_new(this, "top", top);
+        json_array_append_new(a->logprobs, this);
     }
     return 0;
 }
@@ -182,9 +189,7 @@ static void print_json(const struct answer *a, const struct nun_result *r, doubl
         json_object_set_new(root, "stop", json_string(r->stop));
     if (json_array_size(a->logprobs))
         json_object_set(root, "logprobs", a->logprobs);
-    json_dumpf(root, stdout, JSON_REAL_PRECISION(9));
-    putchar('\n');
-    json_decref(root);
+    cli_print_json(root, false);
 }
 
 static void print_timings(const struct cli *c, const struct nun_result *r, double load_s)
@@ -192,8 +197,9 @@ static void print_timings(const struct cli *c, const struct nun_result *r, doubl
     bool live = term_is(stderr);
     if (!live && !cli_flag(c, OPT_verbose))
         return;
-    cli_say(c, "%s%zu tokens in (%.0f/s), %zu out (%.0f/s), loaded in %.2f s, picture %.3f s%s\n", live ? "\033[2m" : "",
-            r->prompt_tokens, rate((double)(r->prompt_tokens - r->cached_tokens), r->prefill_s), r->generated_tokens,
+    cli_say(c, "%s%zu tokens in (%.0f/s), %zu out (%.0f/s), loaded in %.2f s, picture %.3f s%s\n",
+            live ? "\033[2m" : "", r->prompt_tokens,
+            rate((double)(r->prompt_tokens - r->cached_tokens), r->prefill_s), r->generated_tokens,
             rate((double)r->decode_steps, r->decode_s), load_s, r->image_s, live ? "\033[0m" : "");
 }
 
@@ -206,8 +212,10 @@ static int put_question(struct cli *c, struct nun_timeline *t, const struct ques
             TRY(nun_timeline_image_bytes(t, q->picture[i].ptr, q->picture[i].len));
         return nun_timeline_text(t, buf_cstr(&q->prompt), q->prompt.len, NUN_TEXT_ADD_SPECIAL);
     }
-    for (int i = 0; i < q->images; i++)
-        part[n++] = (struct nun_part){.kind = NUN_PART_IMAGE_BYTES, .bytes = q->picture[i].ptr, .len = q->picture[i].len};
+    for (int i = 0; i < q->images; i++) {
+        const struct buf *p = &q->picture[i];
+        part[n++] = (struct nun_part){.kind = NUN_PART_IMAGE_BYTES, .bytes = p->ptr, .len = p->len};
+    }
     if (q->prompt.len)
         part[n++] = (struct nun_part){.kind = NUN_PART_TEXT, .text = buf_cstr(&q->prompt), .len = q->prompt.len};
     struct nun_message message[] = {{"system", &system, 1, NULL}, {"user", part, (size_t)n, NULL}};

@@ -45,14 +45,10 @@ static int decode_ids(const struct tool *k, const json_t *list, bool as_json)
         rc = nun_tokenizer_decode(k->t, ids, n, k->flags & NUN_TEXT_SKIP_SPECIAL, &text, &len);
     mem_free(ids);
     TRY(rc);
-    json_t *out = as_json ? json_stringn(text, len) : NULL;
-    if (as_json) {
-        json_dumpf(out, stdout, JSON_ENCODE_ANY);
-        putchar('\n');
-    } else {
+    if (as_json)
+        cli_print_json(json_stringn(text, len), false);
+    else
         term_write(stdout, text, len);
-    }
-    json_decref(out);
     nun_free(text);
     return 0;
 }

@@ -17,13 +17,12 @@ static void step_json(const struct nun_train_progress *p)
     json_t *line = json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b}", "stage", p->stage, "step",
                              (json_int_t)p->step, "steps", (json_int_t)p->steps, "loss", p->loss, "rate", p->rate,
                              "grad_norm", p->grad_norm, "tokens_per_s", p->tokens_per_s, "gflops_per_s",
-                             p->flops_per_s / 1e9, "mfu", p->mfu, "seconds_left", p->seconds_left, "skipped", p->skipped);
+                             p->flops_per_s / 1e9, "mfu", p->mfu, "seconds_left", p->seconds_left, "skipped",
+                             p->skipped);
     if (p->score)
         json_object_set_new(line, "score", json_string(p->score));
-    json_dumpf(line, stdout, JSON_REAL_PRECISION(9));
-    putchar('\n');
+    cli_print_json(line, false);
     fflush(stdout);
-    json_decref(line);
 }
 
 static const char *speed(const struct nun_train_progress *p, char *out, size_t cap)
@@ -41,7 +40,8 @@ static void show_step(struct watch *w, const struct nun_train_progress *p)
     char text[256], fast[160];
     bool live = term_is(stderr);
     snprintf(text, sizeof text, "%s %llu/%llu  loss %.4f%s  %s", p->stage, (unsigned long long)p->step,
-             (unsigned long long)p->steps, p->loss, p->skipped ? " (skipped: not finite)" : "", speed(p, fast, sizeof fast));
+             (unsigned long long)p->steps, p->loss, p->skipped ? " (skipped: not finite)" : "",
+             speed(p, fast, sizeof fast));
     if (live && !cli_flag(w->c, OPT_quiet))
         term_bar(p->steps ? (double)p->step / (double)p->steps : 0, text);
     else if (p->step % (uint64_t)cli_int(w->c, OPT_every) == 0 || p->skipped)
@@ -70,7 +70,8 @@ int cmd_train(struct cli *c)
     TRY(cli_no_more_words(c));
     struct nun_train_options o = {
         .recipe = recipe, .output = cli_text(c, OPT_output), .threads = cli_int(c, OPT_threads),
-        .resume = cli_flag(c, OPT_resume), .stop_after = (uint64_t)cli_int(c, OPT_stop_after), .progress = on_step, .arg = &w};
+        .resume = cli_flag(c, OPT_resume), .stop_after = (uint64_t)cli_int(c, OPT_stop_after), .progress = on_step,
+        .arg = &w};
     signal(SIGPIPE, SIG_IGN); /* hours of work do not end because nobody reads on */
     term_catch_interrupt();
     int rc = nun_train(&o);
@@ -79,5 +80,5 @@ int cmd_train(struct cli *c)
     if (rc != NUN_ESTOP)
         return rc;
     cli_say(c, "%s and saved; --resume goes on from there\n", nun_error());
-    return 1;
+    return term_interrupted(); /* --stop-after is no negative answer */
 }

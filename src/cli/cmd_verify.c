@@ -11,10 +11,10 @@ static json_t *case_json(const struct nun_verify_case *v, const char *folder)
 {
     json_t *items = json_array();
     for (size_t i = 0; i < v->n_items; i++) {
-        const struct nun_verify_item *it = &v->items[i];
-        json_array_append_new(items, json_pack("{s:s, s:b, s:f, s:f, s:f, s:b}", "name", it->name, "module", it->module,
-                                               "max_abs", it->max_abs, "excess", it->excess, "row_cosine", it->row_cosine,
-                                               "ok", it->ok));
+        const struct nun_verify_item *t = &v->items[i];
+        json_array_append_new(items, json_pack("{s:s, s:b, s:f, s:f, s:f, s:b}", "name", t->name, "module", t->module,
+                                               "max_abs", t->max_abs, "excess", t->excess, "row_cosine",
+                                               t->row_cosine, "ok", t->ok));
     }
     json_t *out = json_pack("{s:s, s:s, s:s, s:b, s:f, s:i, s:i, s:i, s:o}", "model", folder, "case", v->name, "path",
                             v->path, "ok", v->ok, "max_abs", v->max_abs, "greedy_same", v->greedy_same, "greedy_total",
@@ -73,10 +73,9 @@ int cmd_verify(struct cli *c)
     if (c->n_words > 1 && cli_text(c, OPT_dump))
         return err_set(NUN_EARG, "nunchi verify: --dump: expected one folder, found %d", c->n_words);
     int rc = verify_all(c, &l);
-    if (c->json) {
-        json_dumpf(l.cases, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        putchar('\n');
-    }
-    json_decref(l.cases);
+    if (c->json)
+        cli_print_json(l.cases, true);
+    else
+        json_decref(l.cases);
     return rc;
 }

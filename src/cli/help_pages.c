@@ -115,9 +115,9 @@ static void markdown_options(FILE *to, choose_fn *choose, int command)
 
 int help_markdown(FILE *to)
 {
-    fputs("# Commands\n\nMade by `nunchi help --markdown`; do not edit. Data go to stdout, talk to stderr; the exit status "
-          "is 0, 1 for a negative\nanswer (not all right, stopped early), 2 for an error. What is typed wins over the "
-          "environment.\n\n## Everywhere\n", to);
+    fputs("# Commands\n\nMade by `nunchi help --markdown`; do not edit. Data go to stdout, talk to stderr; the exit "
+          "status is 0, 1 for a negative\nanswer (not all right, stopped early), 2 for an error. What is typed wins "
+          "over the environment.\n\n## Everywhere\n", to);
     markdown_options(to, everywhere, 0);
     for (int i = 0; i < COMMAND_COUNT; i++) {
         fprintf(to, "\n## nunchi %s\n\n`nunchi %s [OPTION...] %s`: %s.\n\n    %s\n", cli_commands[i].name,

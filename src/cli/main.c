@@ -24,10 +24,7 @@ static int print_version(const struct cli *c)
     char active[256];
     TRY(nun_isa(NULL, active, sizeof active));
     if (c->json) {
-        json_t *v = json_pack("{s:s, s:s}", "version", NUNCHI_VERSION, "kernels", active);
-        json_dumpf(v, stdout, 0);
-        putchar('\n');
-        json_decref(v);
+        cli_print_json(json_pack("{s:s, s:s}", "version", NUNCHI_VERSION, "kernels", active), false);
         return 0;
     }
     printf("nunchi %s\nkernels: %s\n", NUNCHI_VERSION, active);
@@ -40,16 +37,15 @@ static int print_limits(const struct cli *c)
     for (int i = 0; i < LIMIT_COUNT; i++) {
         const struct limit *l = &limits_table[i];
         if (c->json)
-            json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s}", "name", l->name, "value", (json_int_t)l->value,
-                                                  "unit", l->unit, "doc", l->doc));
+            json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s}", "name", l->name, "value",
+                                                  (json_int_t)l->value, "unit", l->unit, "doc", l->doc));
         else
             printf("%-20s %12zu %-9s %s\n", l->name, l->value, l->unit, l->doc);
     }
-    if (c->json) {
-        json_dumpf(list, stdout, JSON_INDENT(2));
-        putchar('\n');
-    }
-    json_decref(list);
+    if (c->json)
+        cli_print_json(list, true);
+    else
+        json_decref(list);
     return 0;
 }
 

@@ -206,7 +206,8 @@ static int take_seed(struct cli *c, const struct cli_option *o, struct cli_value
     return 0;
 }
 
-static int take_number(struct cli *c, const struct cli_option *o, struct cli_value *v, const char *text, const char *from)
+static int take_number(struct cli *c, const struct cli_option *o, struct cli_value *v, const char *text,
+                       const char *from)
 {
     char *end;
     double x = strtod(text, &end);
@@ -223,7 +224,8 @@ static int take_text(struct cli *c, const struct cli_option *o, struct cli_value
     return 0;
 }
 
-static int take_choice(struct cli *c, const struct cli_option *o, struct cli_value *v, const char *text, const char *from)
+static int take_choice(struct cli *c, const struct cli_option *o, struct cli_value *v, const char *text,
+                       const char *from)
 {
     size_t len = strlen(text);
     int64_t at = 0;

@@ -1,6 +1,6 @@
 /* Manners towards terminals: sizes, harmless output, progress bars, pictures, interrupts. */
 /* SPDX-License-Identifier: MIT */
-#include <ctype.h>
+#include <jansson.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -50,6 +50,13 @@ void cli_say(const struct cli *c, const char *fmt, ...)
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
+}
+
+void cli_print_json(json_t *value, bool indented)
+{
+    json_dumpf(value, stdout, JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY | (indented ? JSON_INDENT(2) : 0));
+    putchar('\n');
+    json_decref(value);
 }
 
 /* ---- pictures -------------------------------------------------------------------------------- */

@@ -114,7 +114,8 @@ PUBLIC void nun_scenes_tally_free(struct nun_scenes_tally *t)
     mem_free(t);
 }
 
-PUBLIC int nun_scenes_tally_add(struct nun_scenes_tally *t, const struct nun_data_turn *turn, const char *answer, size_t len)
+PUBLIC int nun_scenes_tally_add(struct nun_scenes_tally *t, const struct nun_data_turn *turn, const char *answer,
+                                size_t len)
 {
     int kind = turn->kind ? scene_kind_of(span_str(turn->kind)) : -1;
     int negative = turn->negative ? scene_negative_of(span_str(turn->negative)) : SCENE_NEG_NONE;

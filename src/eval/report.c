@@ -65,10 +65,12 @@ static void bars(struct buf *b, const struct nun_eval_result *r)
         rows += r->kind[i].share.asked > 0;
     buf_printf(b, "<svg viewBox=\"0 0 900 %d\" role=\"img\" aria-label=\"share of right answers by kind\">\n",
                rows * BAR_HEIGHT + 20);
-    for (int tenth = 0; tenth <= 10; tenth += 2)
-        buf_printf(b, "<path d=\"M%d 0V%d\" class=\"grid\"/><text x=\"%d\" y=\"%d\" class=\"dim\" text-anchor=\"middle\">%d</text>",
-                   BAR_LEFT + tenth * BAR_WIDTH / 10, rows * BAR_HEIGHT, BAR_LEFT + tenth * BAR_WIDTH / 10,
-                   rows * BAR_HEIGHT + 16, tenth * 10);
+    for (int percent = 0; percent <= 100; percent += 20) {
+        int x = BAR_LEFT + percent * BAR_WIDTH / 100, bottom = rows * BAR_HEIGHT;
+        buf_printf(b, "<path d=\"M%d 0V%d\" class=\"grid\"/>", x, bottom);
+        buf_printf(b, "<text x=\"%d\" y=\"%d\" class=\"dim\" text-anchor=\"middle\">%d</text>", x, bottom + 16,
+                   percent);
+    }
     for (int i = 0; i < r->n_kinds; i++)
         if (r->kind[i].share.asked > 0)
             bar(b, row++, r->kind[i].name, &r->kind[i].share);
@@ -137,18 +139,23 @@ static void sample_list(struct buf *b, const struct eval_samples *samples)
 }
 
 static const char style[] =
-    "<style>body{font:16px/1.45 system-ui,sans-serif;max-width:980px;margin:2em auto;padding:0 1em;color:#222;background:#fff}"
-    "svg{width:100%;font-size:14px}.bar{fill:#5b8fd6}.all{fill:#2f5d9e}.whisker{stroke:#111;fill:none}.grid{stroke:#ddd}"
-    ".dim{fill:#777;color:#777}table{border-collapse:collapse}td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #ddd}"
-    "td:first-child,th:first-child{text-align:left}.answers{display:flex;flex-wrap:wrap;gap:1em}figure{width:200px;margin:0;"
-    "padding:8px;border-radius:8px;border:2px solid #cfe6cf;font-size:14px;overflow-wrap:anywhere}figure.wrong{border-color:#e8b4b4}"
-    "img{width:100%;image-rendering:pixelated;border-radius:4px}@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}"
-    "text{fill:#ddd}.grid{stroke:#444}.whisker{stroke:#eee}td,th{border-color:#444}}</style>\n";
+    "<style>\n"
+    "body{font:16px/1.45 system-ui,sans-serif;max-width:980px;margin:2em auto;padding:0 1em;color:#222}\n"
+    "svg{width:100%;font-size:14px}.bar{fill:#5b8fd6}.all{fill:#2f5d9e}.whisker{stroke:#111;fill:none}\n"
+    ".grid{stroke:#ddd}.dim{fill:#777;color:#777}table{border-collapse:collapse}\n"
+    "td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #ddd}\n"
+    "td:first-child,th:first-child{text-align:left}.answers{display:flex;flex-wrap:wrap;gap:1em}\n"
+    "figure{width:200px;margin:0;padding:8px;border-radius:8px;border:2px solid #cfe6cf;font-size:14px}\n"
+    "figure.wrong{border-color:#e8b4b4}figcaption{overflow-wrap:anywhere}\n"
+    "img{width:100%;image-rendering:pixelated;border-radius:4px}\n"
+    "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}text{fill:#ddd}.grid{stroke:#444}\n"
+    ".whisker{stroke:#eee}td,th{border-color:#444}}\n</style>\n";
 
 static void heading(struct buf *b, const struct nun_eval_options *o, const struct nun_model_info *model,
                     const struct nun_eval_result *r)
 {
-    buf_str(b, "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>");
+    buf_str(b, "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">"
+               "<meta name=\"viewport\" content=\"width=device-width\">\n<title>");
     escaped(b, o->task);
     buf_str(b, ": ");
     escaped(b, path_base(model->folder));
@@ -165,8 +172,8 @@ static void heading(struct buf *b, const struct nun_eval_options *o, const struc
         buf_printf(b, ", rescaled to %g", o->rescale);
     if (o->quality)
         buf_printf(b, ", as JPEG of quality %d", o->quality);
-    buf_printf(b, "; greedy answers. %s, %.1f million parameters. Whiskers are 95 %% Wilson intervals.</p>\n", model->architecture,
-               (double)model->parameters / 1e6);
+    buf_printf(b, "; greedy answers. %s, %.1f million parameters. Whiskers are 95 %% Wilson intervals.</p>\n",
+               model->architecture, (double)model->parameters / 1e6);
     if (r->parsed.asked)
         buf_printf(b, "<p>Answers asked for as JSON that parse: %d of %d.</p>\n", r->parsed.right, r->parsed.asked);
 }

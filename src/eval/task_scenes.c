@@ -208,7 +208,8 @@ static int keep_picture(struct asking *a, size_t sample, struct eval_sample *e)
     return rc;
 }
 
-static int keep(struct asking *a, const struct slot *s, const struct nun_data_turn *q, const struct nun_result *r, bool right)
+static int keep(struct asking *a, const struct slot *s, const struct nun_data_turn *q, const struct nun_result *r,
+                bool right)
 {
     struct eval_samples *all = a->samples;
     int kind = kind_of(q->kind), *kept = kind < 0 ? NULL : right ? &all->right[kind] : &all->wrong[kind];
@@ -260,8 +261,8 @@ static int finish(struct asking *a, struct slot *s)
     nun_generation_result(s->generation, &r);
     if (r.finish == NUN_FINISH_NONE)
         return 0;
-    int rc = r.finish == NUN_FINISH_ERROR ? err_set(r.code, "sample %s: %s", nun_dataset_id(a->data, s->sample), r.error)
-                                          : judge(a, s, &r);
+    const char *id = nun_dataset_id(a->data, s->sample);
+    int rc = r.finish == NUN_FINISH_ERROR ? err_set(r.code, "sample %s: %s", id, r.error) : judge(a, s, &r);
     empty_slot(s);
     return rc;
 }
@@ -295,7 +296,7 @@ static int ask_all(struct asking *a)
         rc = step(a);
         if (rc == 0 && a->o->progress && a->done != told) {
             told = a->done;
-            if (a->o->progress(a->o->arg, "questions", a->done, a->total, a->done ? (double)a->right / (double)a->done : 0))
+            if (a->o->progress(a->o->arg, "questions", a->done, a->total, (double)a->right / (double)a->done))
                 rc = err_set(NUN_ESTOP, "eval: stopped after %zu questions", a->done);
         }
     }

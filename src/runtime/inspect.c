@@ -126,8 +126,10 @@ static json_t *value_json(const struct gguf_value *v)
 {
     size_t at = 0, shown = v->count < ITEMS_SHOWN ? v->count : ITEMS_SHOWN;
     struct span text;
+    if (!v->is_array && v->type == GGUF_STRING)
+        return gguf_next_string(v, &at, &text) ? text_json(text) : json_null();
     if (!v->is_array)
-        return v->type == GGUF_STRING ? gguf_next_string(v, &at, &text) ? text_json(text) : json_null() : item_json(v, 0);
+        return item_json(v, 0);
     json_t *list = json_array();
     for (size_t i = 0; i < shown && v->type != GGUF_ARRAY; i++)
         if (v->type != GGUF_STRING)

@@ -86,8 +86,8 @@ PUBLIC int nun_tokenizer_encode(const struct nun_tokenizer *t, const char *text,
     return 0;
 }
 
-PUBLIC int nun_tokenizer_decode(const struct nun_tokenizer *t, const int32_t *ids, size_t n, unsigned flags, char **text,
-                                size_t *len)
+PUBLIC int nun_tokenizer_decode(const struct nun_tokenizer *t, const int32_t *ids, size_t n, unsigned flags,
+                                char **text, size_t *len)
 {
     struct buf b;
     buf_init(&b, MEM_RUNTIME, LIMIT_OF(text_bytes));
