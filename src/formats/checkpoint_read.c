@@ -109,11 +109,14 @@ int ckpt_manifest_checksum(const json_t *manifest, char hex[65])
 {
     struct buf text;
     struct digest d;
+    unsigned mark = json_mark();
     json_t *bare = json_copy((json_t *)manifest); /* shallow */
     buf_init(&text, MEM_FORMAT, LIMIT_OF(json_bytes));
     if (bare)
         json_object_del(bare, "checksum");
-    int rc = bare ? json_write(bare, JSON_TIGHT, &text) : NUN_ENOMEM;
+    int rc = json_check(mark);
+    if (rc == 0)
+        rc = json_write(bare, JSON_TIGHT, &text);
     if (rc == 0) {
         digest_of(text.ptr, text.len, &d);
         digest_hex(&d, hex);

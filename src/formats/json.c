@@ -7,7 +7,21 @@
 #include "base/file.h"
 #include "base/limits.h"
 
-static void *heap_alloc(size_t size) { return mem_alloc(MEM_FORMAT, size); }
+static _Thread_local unsigned failures;
+
+static void *heap_alloc(size_t size)
+{
+    void *p = mem_alloc(MEM_FORMAT, size);
+    failures += !p;
+    return p;
+}
+
+unsigned json_mark(void) { return failures; }
+
+int json_check(unsigned mark)
+{
+    return failures == mark ? 0 : err_set(NUN_ENOMEM, "out of memory while building JSON");
+}
 
 /* Before main, so that no value can be allocated by one heap and freed by another. */
 __attribute__((constructor)) static void use_tagged_heap(void)

@@ -21,6 +21,11 @@ int json_parse_span(struct span text, const char *place, json_t **out);
  * strings of that name, which the float getters read. */
 int json_load_file_limited(const char *path, json_t **out);
 
+/* Building trees: the library's functions fail one by one, some in silence (json_copy). Build freely
+ * between mark and check: json_check is NUN_ENOMEM when any allocation in between failed. */
+unsigned json_mark(void);
+int json_check(unsigned mark);
+
 /* ---- one value ----------------------------------------------------------------------------- */
 /* `key` is a key of obj, or a dotted path ("text_config.hidden_size"). Return 0; 1 when the key is
  * absent or null, and then *out is untouched; negative with "place: key: expected ..., found ...". */

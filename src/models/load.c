@@ -199,13 +199,14 @@ int model_save(const struct model *m, const char *folder, enum dtype dt)
 {
     char path[4096];
     TRY(file_mkdirs(folder));
+    unsigned mark = json_mark();
     json_t *config = json_copy(m->config);
-    if (!config)
-        return err_nomem(0);
     json_object_del(config, "torch_dtype");
     const char *torch = dt == DT_BF16 ? "bfloat16" : dt == DT_F16 ? "float16" : "float32";
     json_object_set_new(config, "dtype", json_string(torch));
-    int rc = path_join(path, sizeof path, folder, "config.json");
+    int rc = json_check(mark);
+    if (rc >= 0)
+        rc = path_join(path, sizeof path, folder, "config.json");
     if (rc >= 0)
         rc = json_write_file(path, config);
     json_decref(config);

@@ -172,12 +172,15 @@ static int facts(json_t *root, const char *path)
 
 PUBLIC int nun_inspect(const char *path, char **json, size_t *len)
 {
+    unsigned mark = json_mark();
     json_t *root = json_pack("{s:s}", "path", path);
     if (!root)
         return err_set(NUN_EARG, "inspect: expected a path in UTF-8");
     struct buf b;
     buf_init(&b, MEM_RUNTIME, SIZE_MAX / 2);
     int rc = facts(root, path);
+    if (rc >= 0)
+        rc = json_check(mark);
     if (rc >= 0)
         rc = json_write(root, JSON_LINE, &b);
     json_decref(root);

@@ -175,7 +175,10 @@ static int render(struct rendering *r, struct buf *out)
         return err_nomem(0);
     buf_init(&work, MEM_RUNTIME, LIMIT_OF(text_bytes));
     r->n_marked = 0;
+    unsigned mark = json_mark();
     int rc = fill_context(r, &work, context);
+    if (rc >= 0)
+        rc = json_check(mark);
     if (rc >= 0)
         rc = chat_render(r->m->chat, context, out);
     if (rc >= 0)

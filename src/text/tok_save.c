@@ -127,8 +127,11 @@ int tokenizer_save(const struct tokenizer *t, const char *dir)
     TRY(file_mkdirs(dir));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         TRY(path_join(path, sizeof path, dir, files[i].name));
+        unsigned mark = json_mark();
         json_t *o = json_object();
         int rc = o ? files[i].fill(t, o) : NUN_ENOMEM;
+        if (rc == 0)
+            rc = json_check(mark);
         if (rc == 0)
             rc = json_write_file(path, o);
         json_decref(o);

@@ -73,8 +73,9 @@ static int merge_listed(json_t *added, const json_t *decoder)
             return err_set(NUN_EFORMAT, "added_tokens_decoder.%s: expected an id with a token", key);
         if (is_listed(added, text))
             continue;
+        unsigned mark = json_mark();
         json_t *copy = json_copy(o);
-        if (!copy || json_object_set_new(copy, "id", json_integer(id)) || json_array_append_new(added, copy))
+        if (json_check(mark) < 0 || json_object_set_new(copy, "id", json_integer(id)) || json_array_append_new(added, copy))
             return NUN_ENOMEM;
         json_object_del(copy, "__type");
     }

@@ -1,6 +1,7 @@
 /* Training byte-level BPE: split texts into words, count adjacent pairs, merge the most frequent one, repeat. Ties go
  * to the smaller ids, so the result depends on the texts alone. Called by recipes that make a tokenizer. */
 /* SPDX-License-Identifier: MIT */
+#include "formats/json.h"
 #include "text/tok_int.h"
 
 struct word { int32_t *at; uint32_t n; uint32_t seen; uint64_t count; }; /* seen: last merge that visited it */
@@ -382,6 +383,7 @@ int tokenizer_train_bpe(const struct span *texts, size_t n, const struct tok_tra
     TRY(limit_check(LIMIT_vocab, how->vocab_size, "vocabulary to train"));
     if (how->vocab_size < 256 || how->vocab_size - 256 < how->n_special)
         return err_set(NUN_EARG, "vocabulary to train: expected at least %zu, found %zu", 256 + how->n_special, how->vocab_size);
+    unsigned mark = json_mark();
     json_t *vocab = json_object();
     int rc = vocab ? base_vocab(how, vocab) : NUN_ENOMEM;
     arena_init(&tr.mem, MEM_TEXT, 0);
@@ -393,6 +395,8 @@ int tokenizer_train_bpe(const struct span *texts, size_t n, const struct tok_tra
         rc = train(&tr, texts, n, how);
     if (rc == 0)
         rc = result(&tr, how, vocab, out);
+    if (rc == 0 && (rc = json_check(mark)) < 0)
+        tokenizer_free(*out);
     trainer_free(&tr);
     tokenizer_free(base);
     json_decref(vocab);

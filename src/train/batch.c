@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/batch.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -181,25 +182,27 @@ static int fill_picture(struct batch *b, const struct batch_source *s, int pictu
     return 0;
 }
 
-struct filling { struct batch *b; const struct batch_source *s; uint64_t first; int rc; };
+/* The first failure's code and sentence: sentences belong to threads, so it is carried over. */
+struct filling { struct batch *b; const struct batch_source *s; uint64_t first; int rc; char why[256]; };
 
 static void fill_thread(void *arg, int ith, int nth)
 {
     struct filling *f = arg;
     for (int i = ith; i < f->b->shape.pictures; i += nth) {
         int rc = fill_picture(f->b, f->s, i, f->first + (uint64_t)i, ith);
-        if (rc < 0)
-            __atomic_store_n(&f->rc, rc, __ATOMIC_RELAXED);
+        int none = 0;
+        if (rc < 0 && __atomic_compare_exchange_n(&f->rc, &none, rc, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            snprintf(f->why, sizeof f->why, "%s", nun_error());
     }
 }
 
 int batch_fill(struct batch *b, const struct batch_source *s, uint64_t first, struct pool *pool)
 {
-    struct filling f = {b, s, first, 0};
+    struct filling f = {.b = b, .s = s, .first = first};
     b->used_tokens = 0;
     if (pool && pool_threads(pool) <= b->threads)
         pool_run(pool, fill_thread, &f);
     else
         fill_thread(&f, 0, 1);
-    return f.rc;
+    return f.rc < 0 ? err_set(f.rc, "%s", f.why) : 0;
 }

@@ -51,6 +51,7 @@ static int emit_states(void *arg, struct sink *out)
 
 static int position_json(const struct trainer *t, struct buf *out)
 {
+    unsigned mark = json_mark();
     json_t *updates = json_array();
     for (int i = 0; i < t->optim->n; i++)
         json_array_append_new(updates, json_integer(t->optim->slots[i].updates));
@@ -58,7 +59,9 @@ static int position_json(const struct trainer *t, struct buf *out)
                           "step", (json_int_t)t->at.step, "seen", (json_int_t)t->at.seen, "updates", updates);
     if (!o)
         return err_nomem(0);
-    int rc = json_write(o, JSON_PRETTY, out);
+    int rc = json_check(mark);
+    if (rc >= 0)
+        rc = json_write(o, JSON_PRETTY, out);
     json_decref(o);
     return rc;
 }

@@ -246,9 +246,11 @@ static int make_tokenizer(struct trainer *t, const struct scene_config *scene)
 /* Random weights for the recipe's config, whose vocabulary is the tokenizer's. */
 static int make_model(struct trainer *t, json_t *config)
 {
+    unsigned mark = json_mark();
     json_t *text = json_object_get(config, "text_config");
     json_object_set_new(text, "vocab_size", json_integer((json_int_t)tokenizer_vocab_size(t->tokenizer)));
     json_object_set_new(config, "image_token_index", json_integer(tokenizer_id_of(t->tokenizer, SPAN("<image>"))));
+    TRY(json_check(mark));
     TRY(model_init(config, t->recipe->seed, &t->model));
     return model_make_trainable(t->model, NULL, NULL);
 }
