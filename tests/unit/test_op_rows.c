@@ -180,12 +180,16 @@ static void test_dropout(void **state)
     union g_attr a = {.dropout = {0.25f, 7}};
     struct g_tensor *x = floats(g, SHAPE2(100, 100));
     const float *y = values(g, g_op(g, OP_dropout, &a, 1, IN(x)));
-    int zeros = 0;
+    int zeros = 0, pairs[3] = {0};
     for (int i = 0; i < 10000; i++) {
         zeros += y[i] == 0;
+        for (int k = 0; k < 3; k++)
+            pairs[k] += i > 2 && y[i] == 0 && y[i - 1 - k] == 0;
         assert_true(y[i] == 0 || fabsf(y[i] - g_f32(x)[i] / 0.75f) <= 1e-6f * fabsf(y[i]));
     }
     assert_in_range(zeros, 2500 - 4 * 44, 2500 + 4 * 44); /* four standard deviations */
+    for (int k = 0; k < 3; k++)
+        assert_in_range(pairs[k], 625 - 4 * 25, 625 + 4 * 25); /* neighbours fall independently */
     graph_free(g);
     g = graph_new();
     x = floats(g, SHAPE1(4));
