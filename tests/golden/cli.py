@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The command line as its users meet it: help, mistakes, exit codes, streams, and, where the bundled
-model is, answers. One function a case; run as `cli.py build/nunchi`."""
+model is, answers. One function a case; run as `cli.py build/nunchi [MODEL]`."""
 # SPDX-License-Identifier: MIT
 import json
 import os
@@ -13,7 +13,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NUNCHI = os.path.abspath(sys.argv[1])
-MODEL = ROOT / "models" / "scenes"
+MODEL = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "models" / "scenes"
 COMMANDS = "run chat train eval verify bench inspect data tokenize help".split()
 
 
@@ -276,6 +276,23 @@ def case_inspect_gguf():
     facts = json.loads(nunchi("inspect", shared("fixtures/gguf/types/types.gguf"), "--json")[0])
     check(facts["format"] == "gguf" and len(facts["tensors"]) >= 25, str(facts)[:300])
     check(sum(facts["dtypes"].values()) == facts["bytes"], "bytes do not add up")
+
+
+def case_verify():
+    folder = shared("fixtures/llama")
+    with tempfile.TemporaryDirectory() as tmp:
+        out, err = nunchi("verify", folder, "--no-train", "--dump", tmp + "/d.safetensors")
+        check(re.search(r"^ok .*llama len7 f32  worst \d\.\d+e-0\d  greedy 16/16$", out, re.M) and err == "", out + err)
+        want, got = safetensors(folder / "verify/expected.safetensors"), safetensors(tmp + "/d.safetensors")
+        check("len7/greedy" in got and set(want) & set(got), "what was computed is not there: %s" % sorted(got))
+        cases = json.loads(nunchi("verify", folder, "--no-train", "--json")[0])
+        check(all(c["ok"] for c in cases) and {c["path"] for c in cases} >= {"f32", "bf16"}, str(cases)[:500])
+        shutil.copytree(folder, tmp + "/broken")
+        config = pathlib.Path(tmp, "broken/config.json")
+        config.write_text(config.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 1e-02'))
+        out, _ = nunchi("verify", tmp + "/broken", "--no-train", status=1)
+        contains(out, "FAILED")
+    mistake("verify", "no-such-model", says=["no-such-model"])
 
 
 def case_tokenize_as_others_do():
