@@ -3,17 +3,53 @@
 /* SPDX-License-Identifier: MIT */
 #include "formats/json.h"
 #include <ctype.h>
+#include "base/ck.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/limits.h"
 
+/* jansson's scanner asserts when its own buffer cannot grow. While it parses, a failing allocation is
+ * therefore served from a reserve taken beforehand, and the parse is given up afterwards. */
 static _Thread_local unsigned failures;
+static _Thread_local struct { char *ptr; size_t used, size; } reserve;
 
 static void *heap_alloc(size_t size)
 {
     void *p = mem_alloc(MEM_FORMAT, size);
-    failures += !p;
+    if (p)
+        return p;
+    failures++;
+    size_t need;
+    if (ck_pad(size, 16, &need) || need > reserve.size - reserve.used)
+        return NULL;
+    p = reserve.ptr + reserve.used;
+    reserve.used += need;
     return p;
+}
+
+static void heap_free(void *p)
+{
+    char *c = p;
+    if (!reserve.ptr || c < reserve.ptr || c >= reserve.ptr + reserve.size)
+        mem_free(p);
+}
+
+/* Enough for what one parse may still ask for: its buffer doubles up to the text, nodes follow the text. */
+static int reserve_take(size_t text)
+{
+    reserve.size = 0;
+    if (!(reserve.ptr = mem_alloc(MEM_FORMAT, 4 * text + (64u << 10))))
+        return NUN_ENOMEM;
+    reserve.size = 4 * text + (64u << 10);
+    reserve.used = 0;
+    return 0;
+}
+
+static void reserve_drop(void)
+{
+    mem_free(reserve.ptr);
+    reserve.ptr = NULL;
+    reserve.size = reserve.used = 0;
 }
 
 unsigned json_mark(void) { return failures; }
@@ -26,7 +62,7 @@ int json_check(unsigned mark)
 /* Before main, so that no value can be allocated by one heap and freed by another. */
 __attribute__((constructor)) static void use_tagged_heap(void)
 {
-    json_set_alloc_funcs(heap_alloc, mem_free);
+    json_set_alloc_funcs(heap_alloc, heap_free);
 }
 
 /* ---- the pass before the parser ------------------------------------------------------------ */
@@ -147,6 +183,21 @@ static int parse_failed(const char *place, const json_error_t *e)
     return err_set(NUN_EFORMAT, "%s:%d:%d: %s", place, e->line, e->column, e->text);
 }
 
+static int parse_checked(struct span text, const char *place, json_t **out)
+{
+    json_error_t e;
+    unsigned mark = json_mark();
+    TRY(reserve_take(text.len));
+    json_t *tree = json_loadb(text.len ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+    int rc = tree ? json_check(mark) : parse_failed(place, &e);
+    if (rc < 0)
+        json_decref(tree);
+    else
+        *out = tree;
+    reserve_drop();
+    return rc;
+}
+
 static int parse(struct span text, const char *place, bool python, json_t **out)
 {
     TRY(limit_check(LIMIT_json_bytes, text.len, place));
@@ -154,14 +205,8 @@ static int parse(struct span text, const char *place, bool python, json_t **out)
     buf_init(&fixed, MEM_FORMAT, 2 * text.len + 64);
     struct scan s = {.text = text, .place = place, .python = python, .fixed = &fixed};
     int rc = scan_text(&s);
-    if (rc == 0) {
-        json_error_t e;
-        struct span final = s.copied ? buf_view(&fixed) : text;
-        *out = json_loadb(final.len ? final.ptr : "", final.len,
-                          JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
-        if (!*out)
-            rc = parse_failed(place, &e);
-    }
+    if (rc == 0)
+        rc = parse_checked(s.copied ? buf_view(&fixed) : text, place, out);
     buf_free(&fixed);
     return rc;
 }
