@@ -247,7 +247,14 @@ enum { CASES = sizeof cases / sizeof cases[0] };
 
 /* ---- driver ---- */
 
-static bool reached[OP_COUNT]; /* operations that some case ran */
+static bool ran[OP_COUNT][OP_COUNT]; /* [operation of the case][operation that its graph ran] */
+
+/* Operations that exist for rules alone, and the case whose rule must use them. */
+static const struct { enum g_op own, by; } for_rules[] = {
+    {OP_sum_rows_into, OP_layer_norm}, {OP_sum_rows_into, OP_linear}, {OP_scatter_add, OP_gather_rows},
+    {OP_zero_rows, OP_scatter_rows},   {OP_sum_repeats, OP_add},      {OP_sum_repeats, OP_repeat_rows},
+    {OP_dot_all, OP_affine},           {OP_dot_all, OP_mul},          {OP_accumulate, OP_add},
+};
 
 struct run {
     struct ctx c;
@@ -282,7 +289,7 @@ static void run_build(struct run *r, int which, int variant, struct pool *pool)
         fail_msg("%s: %s", r->name, nun_error());
     for (int i = 0; i < g->n_nodes; i++)
         if (g->nodes[i]->kind == G_OP || g->nodes[i]->op == OP_reshape)
-            reached[g->nodes[i]->op] = true;
+            ran[cases[which].op][g->nodes[i]->op] = true;
 }
 static void run_free(struct run *r)
 {
@@ -402,9 +409,15 @@ static void test_table(void **state)
             fail_msg("%s: its flag and its rule disagree", row->name);
         if (!no_grad && !has_case[op])
             fail_msg("%s has a gradient rule and no case", row->name);
-        if (!reached[op] && op != OP_attention_cached)
+        bool reached = op == OP_attention_cached; /* forward only */
+        for (int by = 0; by < OP_COUNT; by++)
+            reached |= ran[by][op];
+        if (!reached)
             fail_msg("%s: no case runs it", row->name);
     }
+    for (size_t i = 0; i < sizeof for_rules / sizeof for_rules[0]; i++)
+        if (!ran[for_rules[i].by][for_rules[i].own])
+            fail_msg("the rule of %s does not use %s", op_table[for_rules[i].by].name, op_table[for_rules[i].own].name);
 }
 
 /* Accumulators go on from what they hold: a second run adds as much again. */
