@@ -32,6 +32,6 @@ examples/chart.webp|How many bars are there?
 examples/word.jpg|What does the text say?
 examples/mixed.webp|List all objects from left to right.
 examples/mixed.webp|List the objects as JSON.
-examples/drawn.png|Where is the blue square?
-examples/drawn.png|Is there a red circle?
+examples/shapes.png|Where is the blue square?
+examples/shapes.png|Is there a red circle?
 QUESTIONS

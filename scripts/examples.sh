@@ -25,4 +25,4 @@ convert -size 448x448 'xc:rgb(250,245,228)' \
     -fill 'rgb(35,75,215)' -draw 'rectangle 271,151 369,249' \
     -fill 'rgb(35,150,60)' -draw 'polygon 200,296 256,396.8 144,396.8' \
     -fill 'rgb(245,210,30)' -draw 'polygon 368.0,340.8 376.5,364.4 401.5,365.1 381.7,380.4 388.7,404.5 368.0,390.4 347.3,404.5 354.3,380.4 334.5,365.1 359.5,364.4' \
-    -strip examples/drawn.png
+    -strip examples/shapes.png

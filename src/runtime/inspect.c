@@ -20,11 +20,23 @@ struct weights {
     struct gguf *gguf;
 };
 
+/* By its first bytes, whatever it is called. */
+static bool is_gguf(const char *path)
+{
+    struct file_map m;
+    if (file_is_dir(path) || file_map(path, &m) < 0) {
+        err_clear(); /* opening it will say what is wrong */
+        return false;
+    }
+    bool yes = span_starts(span_of(m.ptr, m.len), SPAN("GGUF"));
+    file_unmap(&m);
+    return yes;
+}
+
 static int weights_open(const char *path, struct weights *w)
 {
     *w = (struct weights){0};
-    bool gguf = span_ends(span_str(path), SPAN(".gguf"));
-    return gguf ? gguf_open(path, &w->gguf) : st_open(path, &w->st);
+    return is_gguf(path) ? gguf_open(path, &w->gguf) : st_open(path, &w->st);
 }
 
 static void weights_close(struct weights *w)
@@ -175,7 +187,7 @@ PUBLIC int nun_inspect(const char *path, char **json, size_t *len)
     unsigned mark = json_mark();
     json_t *root = json_pack("{s:s}", "path", path);
     if (!root)
-        return err_set(NUN_EARG, "inspect: expected a path in UTF-8");
+        return json_check(mark) < 0 ? NUN_ENOMEM : err_set(NUN_EARG, "inspect: expected a path in UTF-8");
     struct buf b;
     buf_init(&b, MEM_RUNTIME, SIZE_MAX / 2);
     int rc = facts(root, path);

@@ -333,13 +333,13 @@ def answer(*args, **more):
 
 def case_run():
     need_model()
-    a = answer("--image", "examples/drawn.png", "Is there a red circle?")
+    a = answer("--image", "examples/shapes.png", "Is there a red circle?")
     check(a["text"] == "yes" and a["finish_reason"] == "stop", str(a))
     usage = a["usage"]
     check(usage["prompt_tokens"] > 64 and usage["completion_tokens"] == len(a["tokens"]), str(usage))
     check(usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"], str(usage))
     check(a["timings"]["prefill_s"] > 0, str(a["timings"]))
-    out, err = nunchi("run", MODEL, "--image", "examples/drawn.png", "Is there a red circle?")
+    out, err = nunchi("run", MODEL, "--image", "examples/shapes.png", "Is there a red circle?")
     check(out == "yes\n" and err == "", out + err)
 
 
@@ -377,7 +377,7 @@ def case_run_stops():
 def case_chat():
     need_model()
     with tempfile.TemporaryDirectory() as tmp:
-        lines = ["/image examples/drawn.png", "Is there a red circle?", "/undo", "/image examples/drawn.png",
+        lines = ["/image examples/shapes.png", "Is there a red circle?", "/undo", "/image examples/shapes.png",
                  "Is there a cyan cross?", "/frob", "/save %s/c.json" % tmp, "/quit", "never said"]
         out, err = nunchi("chat", MODEL, stdin="\n".join(lines).encode())
         check(out == "yes\nno\n", out)

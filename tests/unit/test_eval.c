@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "../check.h"
+#include "../torture.h"
 #include "nunchi/data.h"
 #include "nunchi/eval.h"
 #include "nunchi/nunchi.h"
@@ -140,11 +140,67 @@ static void test_refusals(void **state)
                 nun_scenes_write(&(struct nun_scenes_options){.folder = folder, .split = "tset", .count = 1}));
 }
 
+/* ---- every allocation fails once ------------------------------------------------------------- */
+
+static int do_inspect(void *arg)
+{
+    char *text;
+    TRY(nun_inspect(arg, &text, NULL));
+    nun_free(text);
+    return 0;
+}
+
+static int do_dump(void *arg)
+{
+    char path[320];
+    snprintf(path, sizeof path, "%s/dump.safetensors", folder);
+    return nun_dump_tensors(arg, path);
+}
+
+static int do_pictures(void *arg)
+{
+    const struct buf *file = arg;
+    void *bytes;
+    char *text;
+    size_t n;
+    TRY(nun_image_recode(file->ptr, file->len, 0.8, "webp", 80, &bytes, &n));
+    nun_free(bytes);
+    TRY(nun_image_preview(file->ptr, file->len, "blocks", 10, &text, &n));
+    nun_free(text);
+    return 0;
+}
+
+static int do_tally(void *arg)
+{
+    struct nun_scenes_tally *t;
+    struct nun_data_turn q = {"How many?", "1", "count", NULL};
+    TRY(nun_scenes_tally_create(&t));
+    int rc = nun_scenes_tally_add(t, &q, "one", 3);
+    nun_scenes_tally_free(t);
+    return rc < 0 ? rc : 0;
+}
+
+static void test_torture(void **state)
+{
+    char gguf[] = "tests/fuzz/corpus/gguf/types", st[] = "tests/fuzz/corpus/safetensors/two";
+    struct nun_dataset *d;
+    struct buf file;
+    torture_run("inspect gguf", do_inspect, gguf, 1);
+    torture_run("inspect safetensors", do_inspect, st, 1);
+    torture_run("dump", do_dump, st, 1);
+    assert_int_equal(dataset("torture", &d), 0);
+    read_first(d, &file);
+    torture_run("pictures", do_pictures, &file, 1);
+    torture_run("tally", do_tally, NULL, 1);
+    buf_free(&file);
+    nun_dataset_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wilson),  cmocka_unit_test(test_tally),    cmocka_unit_test(test_recode),
-        cmocka_unit_test(test_preview), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_preview), cmocka_unit_test(test_refusals), cmocka_unit_test(test_torture),
     };
     return cmocka_run_group_tests_name("eval", tests, make_folder, remove_folder);
 }
