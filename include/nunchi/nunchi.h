@@ -134,6 +134,9 @@ const int32_t *nun_timeline_tokens(const struct nun_timeline *t, size_t *n);
 int nun_timeline_rewind(struct nun_timeline *t, size_t n);
 /* Positions from the beginning whose state both timelines could share: same ids, same pictures. */
 size_t nun_timeline_common(const struct nun_timeline *a, const struct nun_timeline *b);
+/* Take over the computed state of the beginning that `past` shares (nun_timeline_common), so that only the
+ * rest is computed: for prompts that repeat an earlier one. Never changes a result. */
+int nun_timeline_adopt(struct nun_timeline *t, const struct nun_timeline *past);
 /* Compute what is queued. */
 int nun_timeline_prefill(struct nun_timeline *t);
 /* Compute what is queued; the last position's logits [*n = vocab], valid until the next call on this
@@ -146,19 +149,26 @@ int nun_timeline_score(struct nun_timeline *t, const int32_t *ids, size_t n, flo
 
 struct nun_logit_bias { int32_t id; float bias; };
 
-/* The chain, in this order: logit bias, repetition / frequency / presence penalties over the last
- * `penalty_last` tokens, top-k, top-p, min-p, temperature, draw. A zeroed struct is greedy. */
+/* What happens to logits before one is drawn: rows of the table that nun_sampler_rows() lists, in the order
+ * of `chain`. A zeroed struct is greedy. Each row with its own number left at 0 is off. */
 struct nun_sampling {
     float temperature;         /* 0: greedy */
-    int top_k;                 /* 0: off; exact, ties to the smaller id */
-    float top_p, min_p;        /* 0: off */
+    int top_k;                 /* exact; what equals the k-th stays too */
+    float top_p, min_p, typical_p, epsilon, eta;
+    int min_keep;              /* top_p, min_p, typical_p, epsilon, eta leave at least so many; 0: 1 */
     float repeat_penalty;      /* 0 or 1: off */
     float presence_penalty, frequency_penalty;
-    int penalty_last;          /* 0: 64; -1: all */
+    int penalty_last;          /* tokens that repeat, presence and frequency look back on; 0: 64; -1: all */
+    int no_repeat_ngram;       /* no run of n tokens comes twice */
     uint64_t seed;             /* token i of an answer depends on (seed, i) and its logits alone */
     const struct nun_logit_bias *bias;
     size_t n_bias;
+    const char *chain;         /* names separated by ','; NULL: all rows in the table's order */
 };
+
+/* The rows, in default order. Returns how many; *rows is static. */
+struct nun_sampler_row { const char *name, *fields, *doc; };
+size_t nun_sampler_rows(const struct nun_sampler_row **rows);
 
 struct nun_alternative { int32_t id; float logprob; };
 struct nun_token {             /* for the token callback */

@@ -26,7 +26,7 @@ PUBLIC const char *nun_code_name(int code)
     return i < sizeof names / sizeof *names ? names[i] : "unknown";
 }
 
-int err_set(int code, const char *fmt, ...)
+int (err_set)(int code, const char *fmt, ...)
 {
     char text[SENTENCE_BYTES]; /* aside, since an argument may be the old sentence itself */
     va_list ap;
@@ -34,7 +34,7 @@ int err_set(int code, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     memcpy(sentence, text, sizeof sentence);
-    return code;
+    return code < 0 ? code : NUN_EARG; /* a failure is never taken for a success */
 }
 
 int err_at(int code, const char *fmt, ...)
@@ -47,7 +47,7 @@ int err_at(int code, const char *fmt, ...)
     return err_set(code, "%s: %s", place, sentence);
 }
 
-int err_errno(const char *fmt, ...)
+int (err_errno)(const char *fmt, ...)
 {
     int saved = errno;
     char text[SENTENCE_BYTES / 2];
@@ -58,7 +58,7 @@ int err_errno(const char *fmt, ...)
     return err_set(NUN_EIO, "%s: %s", text, strerror(saved));
 }
 
-int err_nomem(unsigned long long bytes)
+int (err_nomem)(unsigned long long bytes)
 {
     return err_set(NUN_ENOMEM, "out of memory: could not allocate %llu bytes", bytes);
 }

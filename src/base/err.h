@@ -19,6 +19,18 @@ int err_nomem(unsigned long long bytes);
 
 void err_clear(void);
 
+/* All three return a negative code, whatever they are given; said here for the compiler's flow analysis. */
+#define err_negative(call)                                                  \
+    __extension__({                                                         \
+        int negative_rc_ = (call);                                          \
+        if (negative_rc_ >= 0)                                              \
+            __builtin_unreachable();                                        \
+        negative_rc_;                                                       \
+    })
+#define err_set(...) err_negative(err_set(__VA_ARGS__))
+#define err_errno(...) err_negative(err_errno(__VA_ARGS__))
+#define err_nomem(bytes) err_negative(err_nomem(bytes))
+
 /* Return the code of a failing call at once. */
 #define TRY(call)                 \
     do {                          \

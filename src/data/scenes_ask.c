@@ -463,6 +463,30 @@ static bool ask_json(struct asker *a)
     return true;
 }
 
+/* The objects once more, the highest first: what a list from left to right never has to find out. */
+static bool ask_order(struct asker *a)
+{
+    static const char *const forms[] = {"List all objects from top to bottom.", "List the objects, top to bottom."};
+    const struct scene_object *row[SCENE_MAX_OBJECTS];
+    const struct scene *s = a->s;
+    if (!s->count)
+        return false;
+    for (int i = 0; i < s->count; i++) {
+        int at = i;
+        for (; at > 0 && row[at - 1]->y > s->object[i].y; at--)
+            row[at] = row[at - 1];
+        row[at] = &s->object[i];
+    }
+    ask(a, forms, COUNT_OF(forms), NULL);
+    size_t n = 0;
+    for (int i = 0; i < s->count; i++) {
+        char noun[PHRASE];
+        phrase(noun, said(row[i], (struct say){false, true, true}), false);
+        n += (size_t)snprintf(a->qa->answer + n, sizeof a->qa->answer - n, "%s%s", i ? " ; " : "", noun);
+    }
+    return true;
+}
+
 typedef bool ask_fn(struct asker *a);
 static const struct ask_row { ask_fn *make; bool once; } rows_by_kind[SCENE_KIND_COUNT] = {
     [SCENE_ASK_EXISTENCE] = {ask_existence, false}, [SCENE_ASK_COUNT] = {ask_count, false},
@@ -471,6 +495,7 @@ static const struct ask_row { ask_fn *make; bool once; } rows_by_kind[SCENE_KIND
     [SCENE_ASK_RELATION] = {ask_relation, false},   [SCENE_ASK_TEXT] = {ask_text, true},
     [SCENE_ASK_BARS] = {ask_bars, false},           [SCENE_ASK_CAPTION] = {ask_caption, true},
     [SCENE_ASK_LIST] = {ask_list, true},            [SCENE_ASK_JSON] = {ask_json, true},
+    [SCENE_ASK_ORDER] = {ask_order, true},
 };
 
 static enum scene_kind pick_kind(struct asker *a, const float *weight)

@@ -43,6 +43,7 @@ const char *const scene_position_names[SCENE_POSITIONS] = {
 };
 const char *const scene_kind_names[SCENE_KIND_COUNT] = {
     "existence", "count", "colour", "shape", "size", "position", "relation", "text", "bars", "caption", "list", "json",
+    "order",
 };
 const char *const scene_split_names[SCENE_SPLIT_COUNT] = {"train", "val", "test", "heldout"};
 const char *const scene_negative_names[SCENE_NEG_COUNT] = {"none", "random", "popular", "co-occurring"};
@@ -77,6 +78,7 @@ const struct scene_config scene_config_default = {
         [SCENE_ASK_EXISTENCE] = 4, [SCENE_ASK_COUNT] = 3, [SCENE_ASK_COLOUR] = 2, [SCENE_ASK_SHAPE] = 2,
         [SCENE_ASK_SIZE] = 1, [SCENE_ASK_POSITION] = 2, [SCENE_ASK_RELATION] = 3, [SCENE_ASK_TEXT] = 3,
         [SCENE_ASK_BARS] = 3, [SCENE_ASK_CAPTION] = 1, [SCENE_ASK_LIST] = 1, [SCENE_ASK_JSON] = 1,
+        [SCENE_ASK_ORDER] = 0, /* an exercise for the relations: asked where a recipe says so */
     },
 };
 

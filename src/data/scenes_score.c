@@ -102,6 +102,7 @@ static right_fn *const right_by[SCENE_KIND_COUNT] = {
     [SCENE_ASK_SHAPE] = right_words,     [SCENE_ASK_SIZE] = right_words,     [SCENE_ASK_POSITION] = right_words,
     [SCENE_ASK_RELATION] = right_words,  [SCENE_ASK_TEXT] = right_print,     [SCENE_ASK_BARS] = right_number,
     [SCENE_ASK_CAPTION] = right_words,   [SCENE_ASK_LIST] = right_words,     [SCENE_ASK_JSON] = right_json,
+    [SCENE_ASK_ORDER] = right_words,
 };
 
 bool scene_answer_right(enum scene_kind kind, struct span expected, struct span given)

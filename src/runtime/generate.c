@@ -174,9 +174,8 @@ static int draw(struct nun_generation *g)
         g->r.finish = NUN_FINISH_CONTEXT;
         return 0;
     }
-    int32_t id = sampler_draw(&g->sampler, t->logits, t->ids.at, t->ids.n, g->r.generated_tokens,
-                              t->m->model->facts.image_token, g->r.generated_tokens);
-    return take(g, id);
+    struct sample_past past = {t->ids.at, t->ids.n, g->r.generated_tokens, t->m->model->facts.image_token};
+    return take(g, sampler_draw(&g->sampler, t->logits, &past, g->r.generated_tokens));
 }
 
 static void fail(struct nun_generation *g, int code)

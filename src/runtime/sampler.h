@@ -5,29 +5,61 @@
 #define RUNTIME_SAMPLER_H
 #include "nunchi/nunchi.h"
 
-struct sampler_row { const char *name, *fields, *doc; };
-extern const struct sampler_row sampler_rows[];
-extern const size_t sampler_row_count;
+enum sampler_row {
+#define SAMPLER(name, narrows, fields, doc) SAMPLER_##name,
+#include "runtime/sampler.def"
+#undef SAMPLER
+    SAMPLER_ROWS
+};
 
 struct sample_candidate { int32_t id; float logit; };
 
 struct sampler {
     struct nun_sampling s;
     int vocab;
-    struct sample_candidate *list; /* [vocab] */
-    int32_t *counts;               /* [vocab], all zero between draws */
+    enum sampler_row chain[SAMPLER_ROWS];
+    int n_chain;
+    struct sample_candidate *list, *work; /* [vocab] */
+    int32_t *counts;                      /* [vocab], all zero between draws */
 };
 
 /* Checks the settings: NUN_EARG names the field, what is allowed and what was found. */
 int sampler_init(struct sampler *p, const struct nun_sampling *settings, int vocab);
 void sampler_free(struct sampler *p);
-/* past[0..n_past): ids before this position, the last `n_answer` of them the answer's so far, which
- * `index` counts. Logits must be finite. */
-int32_t sampler_draw(struct sampler *p, const float *logits, const int32_t *past, size_t n_past, size_t n_answer,
-                     int32_t ignore_id, uint64_t index);
+
+/* What came before. `ignore` is an id that penalties leave alone (the picture placeholder); -1: none. */
+struct sample_past {
+    const int32_t *ids;        /* [n] */
+    size_t n, n_answer;        /* the last n_answer are the answer's so far */
+    int32_t ignore;
+};
+/* `index` counts the answer's tokens. Logits must be finite. */
+int32_t sampler_draw(struct sampler *p, const float *logits, const struct sample_past *past, uint64_t index);
+/* What the chain leaves, as probabilities out[vocab]: for tests and for looking. */
+void sampler_probabilities(struct sampler *p, const float *logits, const struct sample_past *past, float *out);
 /* log softmax of the logits: the value at id. */
 float sample_logprob(const float *logits, int vocab, int32_t id);
 /* The n most probable ids with their log probabilities, ties to the smaller id; `work` [vocab]. */
 void sample_top(const float *logits, int vocab, struct sample_candidate *work, struct nun_alternative *out, int n);
+
+/* ---- for the rows ---- */
+
+struct draw {
+    struct sampler *p;
+    struct sample_candidate *list; /* kept: [n] */
+    int n;
+    bool sorted;                   /* largest logit first */
+    struct sample_past past;       /* whole */
+    struct sample_past window;     /* as far as penalties look back */
+};
+
+/* Largest logit first, ties to the smaller id. */
+void sample_heapify(struct sample_candidate *heap, int n);
+/* The first of a heap of n goes to heap[n - 1], the rest stays a heap of n - 1. */
+struct sample_candidate sample_pop(struct sample_candidate *heap, int n);
+
+#define SAMPLER(name, narrows, fields, doc) void sampler_##name(struct draw *d);
+#include "runtime/sampler.def"
+#undef SAMPLER
 
 #endif

@@ -267,6 +267,54 @@ size_t nun_timeline_common(const struct nun_timeline *a, const struct nun_timeli
     return n < next ? n : next;
 }
 
+/* The features of pictures that `past` has encoded and t has too. */
+static void adopt_pictures(struct nun_timeline *t, const struct nun_timeline *past, size_t n)
+{
+    for (size_t i = 0; i < t->n_placed && t->placed[i].at < (int64_t)n; i++) {
+        if (t->placed[i].picture->features || !past->placed[i].picture->features)
+            continue;
+        picture_drop(t->placed[i].picture);
+        t->placed[i].picture = past->placed[i].picture;
+        t->placed[i].picture->refs++;
+    }
+}
+
+static int adopt(struct nun_timeline *t, const struct nun_timeline *past, int64_t n)
+{
+    struct page_table table = {0};
+    int rc = page_table_share(&table, &past->table, &t->m->pages, n);
+    if (rc < 0) {
+        page_table_free(&table, &t->m->pages);
+        return rc;
+    }
+    page_table_free(&t->table, &t->m->pages);
+    t->table = table;
+    t->computed = n;
+    t->has_logits = false;
+    adopt_pictures(t, past, (size_t)n);
+    if (n < past->computed || !past->has_logits)
+        return 0;
+    TRY(timeline_need_logits(t));
+    memcpy(t->logits, past->logits, (size_t)t->m->model->text.facts.vocab * sizeof *t->logits);
+    t->has_logits = true;
+    return 0;
+}
+
+int nun_timeline_adopt(struct nun_timeline *t, const struct nun_timeline *past)
+{
+    if (t->m != past->m)
+        return err_set(NUN_EARG, "adopt: the timelines are of two models");
+    int64_t n = (int64_t)nun_timeline_common(t, past);
+    if (n > past->computed)
+        n = past->computed;
+    if (n <= t->computed || t == past)
+        return 0;
+    engine_lock(t->m);
+    int rc = adopt(t, past, n);
+    engine_unlock(t->m);
+    return rc;
+}
+
 /* ---- computing ----------------------------------------------------------------------------- */
 
 static int encode_up_to(struct nun_timeline *t, int64_t to)

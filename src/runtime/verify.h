@@ -60,6 +60,9 @@ int verify_decoder(struct verify_case *c, struct arena *arena);
 int verify_contrastive(struct verify_case *c, struct arena *arena);
 int verify_vision(struct verify_case *c, struct arena *arena);
 
+/* Inner parts, before the outputs; nothing unless they are wanted. */
+int verify_modules(struct verify_case *c, struct arena *arena);
+
 /* The row of each text that stands for it: the first end token (CLIP; with end token 2, as old configs
  * have it, the greatest id), or the last row (SigLIP). */
 int verify_pool_rows(const struct model *m, const int32_t *ids, int rows, int length, int32_t *out);

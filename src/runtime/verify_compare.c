@@ -161,6 +161,9 @@ int verify_check(struct verify_case *c, const char *name, const float *got, size
 {
     struct nun_verify_item item = {.name = name};
     const char *key = json_string_value(json_object_get(json_object_get(c->json, "expected"), name));
+    for (size_t i = 0; i < c->r.n_items; i++)
+        if (!c->items[i].module && !strcmp(c->items[i].name, name))
+            return 0; /* seen */
     if (!key)
         return 0;
     TRY(compare(c, key, got, count, &item));

@@ -166,6 +166,8 @@ static int char_class(struct xlate *x)
     int rc = members(x, 0);
     struct buf base = x->out;
     x->out = whole;
+    if (rc == 0)
+        rc = buf_error(&base);
     if (rc == 0 && ahead(x, "&&")) {
         buf_str(&x->out, "(?:");
         rc = negated ? refuse(x, "intersection in a negated class") : intersect(x);
@@ -215,8 +217,8 @@ static int compile(struct span pattern, pcre2_code **out)
         char why[128] = "";
         pcre2_get_error_message(error, (PCRE2_UCHAR *)why, sizeof why);
         rc = err_set(NUN_EFORMAT, "regex at byte %zu: %s in \"%.*s\"", at, why, (int)pattern.len, pattern.ptr);
-    } else {
-        pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE); /* without it the interpreter gives the same matches */
+    } else if (pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE) == PCRE2_ERROR_NOMEMORY) {
+        rc = err_set(NUN_ENOMEM, "regex: out of memory while compiling"); /* other refusals: the interpreter gives the same matches */
     }
     pcre2_compile_context_free(how);
     pcre2_general_context_free(heap);

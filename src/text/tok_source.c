@@ -1,9 +1,9 @@
-/* Where tokenizers come from: a table of files, each made into one tokenizer.json document, and the facts of the
- * files beside it (tokenizer_config.json, special_tokens_map.json). */
+/* Where tokenizers come from: a table of files, each read into one tokenizer.json document, and the facts of the files
+ * beside it (tokenizer_config.json, special_tokens_map.json). */
 /* SPDX-License-Identifier: MIT */
 #include "base/file.h"
 #include "formats/json.h"
-#include "text/tok_int.h"
+#include "text/tok_raw.h"
 
 static const char *const role_keys[TOK_ROLE_COUNT] = {
     "bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token",
@@ -16,32 +16,67 @@ const char *tok_role_key(enum tok_role role)
 
 /* ---- sources ---- */
 
-static int read_tokenizer_json(const char *path, json_t **doc)
+static int read_tokenizer_json(const char *path, json_t *config, json_t **doc)
 {
     return json_load_file_limited(path, doc);
 }
 
-/* In the order in which a folder is searched. */
-static const struct source { const char *name; int (*read)(const char *path, json_t **doc); } sources[] = {
-    {"tokenizer.json", read_tokenizer_json},
+/* Two kinds of file have this name: SentencePiece's protobuf begins with the tag of a piece, tiktoken's is lines. */
+static int read_model(const char *path, json_t *config, json_t **doc)
+{
+    struct file_map file;
+    TRY(file_map(path, &file));
+    bool protobuf = file.len && file.ptr[0] == '\n';
+    file_unmap(&file);
+    return protobuf ? tok_read_spm(path, config, doc) : tok_read_tiktoken(path, config, doc);
+}
+
+/* In the order in which a folder is searched. A name that begins with '*' is the end of one. */
+static const struct source { const char *name; int (*read)(const char *path, json_t *config, json_t **doc); } sources[] = {
+    {"tokenizer.json", read_tokenizer_json}, {"tokenizer.model", read_model},     {"spiece.model", tok_read_spm},
+    {"vocab.json", tok_read_vocab_json},     {"vocab.txt", tok_read_vocab_txt},   {"*.tiktoken", tok_read_tiktoken},
+    {"*.model", read_model},                 {"*.gguf", tok_read_gguf},
 };
 enum { SOURCES = sizeof sources / sizeof *sources };
 
-static int find_source(const char *path, char *file, size_t cap, const struct source **out)
+static const struct source *source_named(const char *name)
 {
-    bool dir = file_is_dir(path);
     for (size_t i = 0; i < SOURCES; i++) {
-        if (dir)
-            TRY(path_join(file, cap, path, sources[i].name));
-        else if (snprintf(file, cap, "%s", path) >= (int)cap)
-            return err_set(NUN_ELIMIT, "path of %zu bytes, limit %zu", strlen(path), cap - 1);
-        if (dir ? file_exists(file) : span_is(span_str(path_base(path)), sources[i].name)) {
-            *out = &sources[i];
-            return 0;
+        const char *want = sources[i].name;
+        if (*want == '*' ? span_ends(span_str(name), span_str(want + 1)) : strcmp(name, want) == 0)
+            return &sources[i];
+    }
+    return NULL;
+}
+
+/* The file of a folder that comes first in the table. */
+static int search_folder(const char *dir, char *file, size_t cap, const struct source **out)
+{
+    char **names = NULL;
+    size_t n = 0, best = 0;
+    *out = NULL;
+    TRY(file_list(dir, &names, &n));
+    for (size_t i = 0; i < n; i++) {
+        const struct source *s = source_named(names[i]);
+        if (s && (!*out || s < *out)) {
+            *out = s;
+            best = i;
         }
     }
-    *out = &sources[0]; /* any other file must be a tokenizer.json by content */
-    return dir ? err_set(NUN_EIO, "%s: no tokenizer.json", path) : 0;
+    int rc = *out ? path_join(file, cap, dir, names[best]) : err_set(NUN_EIO, "%s: no tokenizer.json, tokenizer.model or vocabulary", dir);
+    mem_free(names);
+    return rc;
+}
+
+static int find_source(const char *path, char *file, size_t cap, const struct source **out)
+{
+    if (file_is_dir(path))
+        return search_folder(path, file, cap, out);
+    if (snprintf(file, cap, "%s", path) >= (int)cap)
+        return err_set(NUN_ELIMIT, "path of %zu bytes, limit %zu", strlen(path), cap - 1);
+    *out = source_named(path_base(path));
+    *out = *out ? *out : &sources[0]; /* any other file must be a tokenizer.json by content */
+    return 0;
 }
 
 /* ---- facts beside it ---- */
@@ -121,6 +156,7 @@ static int read_config(const char *dir, json_t **out)
 {
     static const char *const names[] = {"tokenizer_config.json", "special_tokens_map.json"};
     char path[4096];
+    unsigned mark = json_mark();
     json_t *all = json_object();
     int rc = all ? 0 : NUN_ENOMEM;
     for (size_t i = 0; rc == 0 && i < 2; i++) {
@@ -131,8 +167,10 @@ static int read_config(const char *dir, json_t **out)
         rc = json_load_file_limited(path, &one);
         if (rc == 0 && !json_is_object(one))
             rc = err_set(NUN_EFORMAT, "%s: expected an object", path);
-        if (rc == 0 && json_object_update_missing(all, one))
-            rc = NUN_ENOMEM;
+        if (rc == 0) {
+            json_object_update_missing(all, one);
+            rc = json_check(mark);
+        }
         json_decref(one);
     }
     if (rc < 0)
@@ -151,7 +189,7 @@ static void folder_of(const char *path, char *dir, size_t cap)
 static int load(const char *path, const struct source *source, json_t *config, struct tokenizer **out)
 {
     json_t *doc;
-    TRY(source->read(path, &doc));
+    TRY(source->read(path, config, &doc));
     int rc = merge_config(doc, config);
     if (rc < 0) {
         json_decref(doc);

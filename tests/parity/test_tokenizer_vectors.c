@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/file.h"
-#include "check.h"
+#include "../check.h"
 #include "formats/json.h"
 #include "text/tokenizer.h"
 

@@ -349,6 +349,25 @@ static void check_list(const struct scene *s, const char *text)
     assert_string_equal(text, expect);
 }
 
+/* Every name is said once, and each is lower than the one before. */
+static void check_order(const struct scene *s, const char *text)
+{
+    float above = 0;
+    for (int i = 0; i < s->count; i++) {
+        const struct scene_object *highest = NULL;
+        for (int k = 0; k < s->count; k++)
+            if (s->object[k].y > above && (!highest || s->object[k].y < highest->y))
+                highest = &s->object[k];
+        char name[64];
+        int n = snprintf(name, sizeof name, "%s%s %s", i ? " ; " : "", scene_colours[highest->colour].name,
+                         scene_shapes[highest->shape].name);
+        assert_memory_equal(text, name, (size_t)n);
+        text += n;
+        above = highest->y;
+    }
+    assert_string_equal(text, "");
+}
+
 /* Questions about one fact of one object. */
 static void check_fact(const struct scene_qa *q, const struct heard *h, const struct scene_object *o)
 {
@@ -378,6 +397,7 @@ static void check_answer(const struct scene *s, const struct scene_qa *q)
     case SCENE_ASK_BARS: check_bars(s, &h, q); return;
     case SCENE_ASK_JSON: check_json(s, q->answer); return;
     case SCENE_ASK_LIST: check_list(s, q->answer); return;
+    case SCENE_ASK_ORDER: check_order(s, q->answer); return;
     case SCENE_ASK_CAPTION: assert_true(q->answer[0] != 0); return;
     default: break;
     }
@@ -393,6 +413,7 @@ static void answers_follow_from_the_scene(void **state)
     int asked[SCENE_KIND_COUNT] = {0};
     for (int split = SCENE_TEST; split <= SCENE_HELDOUT; split++) {
         struct scene_config cfg = config_of((enum scene_split)split);
+        cfg.question_weight[SCENE_ASK_ORDER] = 1;
         for (uint64_t i = 0; i < PICTURES; i++) {
             struct scene s;
             scene_make(&cfg, SEED, i, &s);

@@ -7,9 +7,9 @@
 #include "base/limits.h"
 #include "base/seam.h"
 #include "base/utf8.h"
-#include "check.h"
+#include "../check.h"
 #include "text/tok_int.h"
-#include "torture.h"
+#include "../torture.h"
 
 #define DOC(normalizer, splitter, post, decoder, model, added)                                                          \
     "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[" added "],\"normalizer\":" normalizer   \

@@ -1,0 +1,152 @@
+/* Inner parts, for finding the first one that goes wrong: embeddings, blocks, norms and connector, built
+ * with the same builders as the whole. What is fused in a block (its attention, its MLP) is not seen. */
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "runtime/verify.h"
+
+enum { SEEN_MAX = 256 };
+
+/* A value by the ending of the module path that stands for it. */
+struct seen { bool vision; char tail[64]; struct g_tensor *value; };
+
+struct looking {
+    struct verify_case *c;
+    struct graph *g;
+    struct seen seen[SEEN_MAX];
+    int n;
+};
+
+static void see(struct looking *k, bool vision, struct g_tensor *x, const char *tail)
+{
+    if (k->n == SEEN_MAX || !x)
+        return;
+    struct seen *s = &k->seen[k->n++];
+    s->vision = vision;
+    s->value = g_output(x);
+    snprintf(s->tail, sizeof s->tail, "%s", tail);
+}
+
+static struct g_tensor *see_blocks(struct looking *k, const struct nn_stack *s, bool vision, struct g_tensor *x,
+                                   const struct nn_seq *seq)
+{
+    char tail[64];
+    for (int i = 0; i < s->facts.layers; i++) {
+        x = nn_blocks(k->g, s, x, seq, i, i + 1);
+        snprintf(tail, sizeof tail, "layers.%d", i);
+        see(k, vision, x, tail);
+    }
+    return x;
+}
+
+static struct g_tensor *filled(struct graph *g, enum dtype dt, struct shape shape, void *data)
+{
+    struct g_tensor *t = g_input(g, NULL, dt, shape);
+    if (t)
+        t->data = data;
+    return t;
+}
+
+static void see_vision(struct looking *k, const struct verify_pixels *px)
+{
+    const struct nn_stack *v = &k->c->m->model->vision;
+    int tokens = 0;
+    struct g_tensor *x = nn_patches(k->g, v, filled(k->g, DT_F32, SHAPE4(px->n, 3, px->side, px->side), px->at), &tokens);
+    struct nn_seq seq = nn_seq_full(k->g, px->n, tokens);
+    see(k, true, x, v->w[NN_pre_norm_w] ? "pre_layrnorm" : "embeddings");
+    x = see_blocks(k, v, true, x, &seq);
+    if (v->w[NN_class_w])
+        see(k, true, x, "vision_tower");
+    else
+        see(k, true, nn_norm(k->g, &v->facts, v->w[NN_post_norm_w], v->w[NN_post_norm_b], x), "post_layernorm");
+}
+
+static struct g_tensor *see_connector(struct looking *k, const struct verify_pixels *px)
+{
+    struct g_tensor *pixels = filled(k->g, DT_F32, SHAPE4(px->n, 3, px->side, px->side), px->at);
+    struct g_tensor *x = model_images(k->g, k->c->m->model, pixels);
+    see(k, false, x, "multi_modal_projector");
+    return x;
+}
+
+static int see_text(struct looking *k, const struct verify_pixels *px, struct arena *arena)
+{
+    const struct model *m = k->c->m->model;
+    int32_t *ids;
+    int rows, length, n_image = 0;
+    TRY(verify_ids(json_object_get(k->c->json, "input_ids"), k->c->r.name, arena, &ids, &rows, &length));
+    size_t n = (size_t)rows * (size_t)length;
+    int32_t *pos = arena_array(arena, n, 4), *spans = arena_array(arena, 2 * n, 4), *at = arena_array(arena, n, 4);
+    if (!pos || !spans || !at)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        pos[i] = (int32_t)(i % (size_t)length);
+        if (m->facts.image_token >= 0 && ids[i] == m->facts.image_token)
+            at[n_image++] = (int32_t)i;
+    }
+    TRY(verify_text_spans(m, json_object_get(k->c->json, "attention_mask"), rows, length, spans));
+    struct nn_seq seq = {.batch = rows, .tokens = length, .pos = filled(k->g, DT_I32, SHAPE1((int64_t)n), pos),
+                         .spans = filled(k->g, DT_I32, SHAPE3(rows, length, 2), spans)};
+    struct g_tensor *x = nn_tokens(k->g, &m->text, filled(k->g, DT_I32, SHAPE1((int64_t)n), ids), &seq);
+    see(k, false, x, m->text.w[NN_pos_w] ? "embeddings" : "embed_tokens");
+    if (n_image && px->n)
+        x = g_scatter_rows(k->g, x, filled(k->g, DT_I32, SHAPE1(n_image), at), see_connector(k, px));
+    x = see_blocks(k, &m->text, false, x, &seq);
+    x = nn_norm(k->g, &m->text.facts, m->text.w[NN_final_norm_w], m->text.w[NN_final_norm_b], x);
+    see(k, false, x, m->text.w[NN_final_norm_b] ? "final_layer_norm" : "language_model.norm");
+    see(k, false, x, "model.norm");
+    return 0;
+}
+
+/* In the case's own order, which is the graph's. */
+static int compare(struct looking *k)
+{
+    json_t *modules = json_object_get(json_object_get(k->c->json, "expected"), "modules"), *key;
+    const char *path;
+    json_object_foreach(modules, path, key) {
+        bool vision = strstr(path, "vision") != NULL;
+        for (int i = 0; i < k->n; i++) {
+            const struct seen *s = &k->seen[i];
+            if (s->vision == vision && span_ends(span_str(path), span_str(s->tail))) {
+                TRY(verify_module(k->c, path, g_f32(s->value), (size_t)g_count(s->value)));
+                break;
+            }
+        }
+    }
+    return 0;
+}
+
+static int look(struct looking *k, struct arena *arena)
+{
+    const struct model *m = k->c->m->model;
+    struct verify_pixels px;
+    struct plan *plan;
+    TRY(verify_pictures(k->c, arena, &px));
+    if (px.n && m->vision.facts.layers)
+        see_vision(k, &px);
+    if (m->text.facts.layers)
+        TRY(see_text(k, &px, arena));
+    TRY(graph_error(k->g));
+    TRY(plan_create(k->g, &plan));
+    int rc = exec_run(plan, &(struct exec){.pool = k->c->m->pool});
+    if (rc >= 0)
+        rc = compare(k);
+    plan_free(plan);
+    return rc;
+}
+
+int verify_modules(struct verify_case *c, struct arena *arena)
+{
+    if (!c->v->o->modules || !json_object_get(json_object_get(c->json, "expected"), "modules"))
+        return 0;
+    struct looking *k = arena_alloc(arena, sizeof *k);
+    if (!k)
+        return NUN_ENOMEM;
+    *k = (struct looking){.c = c};
+    TRY(graph_create(c->m->compute, c->m->threads, &k->g));
+    int rc = look(k, arena);
+    graph_free(k->g);
+    return rc;
+}
