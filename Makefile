@@ -27,9 +27,9 @@ test: deps-check $(BUILD)/build.ninja
 demo: all
 	@sh scripts/demo.sh $(BUILD)/nunchi
 
-# Trains a small model of the scenes world from nothing, in a few minutes.
+# Makes models/scenes again from nothing: an hour or two on two cores. Stopped, it goes on where it was.
 train-demo: all
-	@$(BUILD)/nunchi train recipes/scenes-demo.yaml
+	@$(BUILD)/nunchi train recipes/scenes.yaml --resume
 
 lint:
 	@$(PYTHON) tests/scripts/lint.py --warnings

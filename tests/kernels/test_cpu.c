@@ -83,11 +83,28 @@ static void test_peaks(void **state)
     pool_free(pool);
 }
 
+/* A slot is there with its unit, and counts what it does. */
+static void test_peak_slots(void **state)
+{
+    cpu_set_mask(cpu_features());
+    const struct kernels *k = kernels_active();
+    const struct { double (*run)(long rounds); unsigned bit; } slots[] = {
+        {k->peak_f32, CPU_scalar}, {k->peak_bf16, CPU_avx512bf16}, {k->peak_int8, CPU_avx512vnni},
+        {k->peak_tile_bf16, CPU_amxbf16}, {k->peak_tile_int8, CPU_amxint8}};
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
+        assert_true(!slots[i].run == !(cpu_features() & slots[i].bit));
+        if (slots[i].run) {
+            double once = slots[i].run(1000);
+            assert_true(once >= 1000 && slots[i].run(3000) == 3 * once);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_parse), cmocka_unit_test(test_parse_errors),
                                        cmocka_unit_test(test_print), cmocka_unit_test(test_table),
-                                       cmocka_unit_test(test_peaks)};
+                                       cmocka_unit_test(test_peaks), cmocka_unit_test(test_peak_slots)};
     check_start(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
