@@ -27,7 +27,7 @@ int jinja_deeper(struct jinja_run *r)
     return err_set(NUN_ELIMIT, "more than %zu levels within each other", r->max_depth);
 }
 
-int jinja_error(struct jinja_run *r, const char *fmt, ...)
+int (jinja_error)(struct jinja_run *r, const char *fmt, ...)
 {
     char what[1024];
     va_list ap;
@@ -37,7 +37,7 @@ int jinja_error(struct jinja_run *r, const char *fmt, ...)
     return err_set(NUN_EFORMAT, "%s", what);
 }
 
-int jinja_error_undefined(struct jinja_run *r, const struct jinja_value *v)
+int (jinja_error_undefined)(struct jinja_run *r, const struct jinja_value *v)
 {
     struct jinja_value from = {.kind = v->flag};
     if (!v->s)

@@ -284,6 +284,9 @@ int jinja_deeper(struct jinja_run *r); /* the caller lowers r->depth again on su
 /* "TypeError"-like failures; the place is put in front on the way up. */
 int jinja_error(struct jinja_run *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int jinja_error_undefined(struct jinja_run *r, const struct jinja_value *v);
+/* Both return a negative code always; said for the compiler's flow analysis, as base/err.h does. */
+#define jinja_error(...) err_negative(jinja_error(__VA_ARGS__))
+#define jinja_error_undefined(r, v) err_negative(jinja_error_undefined(r, v))
 /* What is rendered after `mark` becomes a string, and is taken from the output. */
 static inline size_t jinja_mark(const struct jinja_run *r) { return r->out->len; }
 int jinja_cut(struct jinja_run *r, size_t mark, struct jinja_value *out);
