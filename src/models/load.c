@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "base/rng.h"
 #include "models/loader.h"
+#include "models/quant_folder.h"
 
 /* Small tensors are float32 in memory whatever the file has: kernels other than linear and embedding
  * read nothing else. */
@@ -19,12 +20,12 @@ static bool as_float32(enum nn_role role, const struct shape *s)
     return s->n <= 1 || role == NN_pos_w || role == NN_pool_probe;
 }
 
-struct file_source { struct safetensors *st; bool *used; };
+struct file_source { struct quant_folder *files; };
 
 static bool in_file(void *arg, const char *name)
 {
     struct file_source *f = arg;
-    return st_find(f->st, span_str(name)) != NULL;
+    return quant_folder_has(f->files, span_str(name));
 }
 
 static int take_from_file(void *arg, struct model *m, enum nn_role role, const struct nn_facts *f, struct g_param *p)
@@ -32,7 +33,7 @@ static int take_from_file(void *arg, struct model *m, enum nn_role role, const s
     struct file_source *src = arg;
     const struct st_tensor *t;
     const struct shape *shape = p->shape.n ? &p->shape : NULL;
-    TRY(st_need(src->st, span_str(p->name), shape, &t));
+    TRY(quant_folder_need(src->files, span_str(p->name), shape, &t));
     size_t n = 0, have = 0;
     TRY(shape_count(&p->shape, &n));
     TRY(shape_count(&t->shape, &have));
@@ -71,7 +72,7 @@ static int refuse_extra(const struct model *m, const char *place)
         const char *name = st_at(m->weights, i)->name;
         int64_t at;
         bool tied_head = m->text.facts.tied && span_ends(span_str(name), SPAN("lm_head.weight"));
-        if (!map_get(&names, span_str(name), &at) && !is_buffer(name) && !tied_head)
+        if (!map_get(&names, span_str(name), &at) && !is_buffer(name) && !tied_head && !quant_folder_part(m->quant, name))
             rc = err_set(NUN_EFORMAT, "%s: tensor %s is not part of %s", place, name, m->family->architecture);
     }
     map_free(&names);
@@ -88,7 +89,8 @@ static int load_into(struct model *m, const char *folder)
     TRY(json_load_file_limited(path, &m->config));
     TRY(model_read_config(m, path, &text, &vision));
     TRY(st_open(folder, &m->weights));
-    struct file_source src = {m->weights, NULL};
+    TRY(quant_folder_open(m->config, path, m->weights, &m->arena, &m->quant));
+    struct file_source src = {m->quant};
     struct weight_source ws = {take_from_file, in_file, &src};
     TRY(model_bind_weights(m, text, vision, &ws));
     return refuse_extra(m, folder);
@@ -202,6 +204,7 @@ int model_save(const struct model *m, const char *folder, enum dtype dt)
     unsigned mark = json_mark();
     json_t *config = json_copy(m->config);
     json_object_del(config, "torch_dtype");
+    json_object_del(config, "quantization_config"); /* what is written is whole */
     const char *torch = dt == DT_BF16 ? "bfloat16" : dt == DT_F16 ? "float16" : "float32";
     json_object_set_new(config, "dtype", json_string(torch));
     int rc = json_check(mark);
@@ -231,6 +234,7 @@ void model_free(struct model *m)
     if (!m)
         return;
     json_decref(m->config);
+    quant_folder_close(m->quant);
     st_close(m->weights);
     arena_free(&m->arena);
     mem_free(m);

@@ -11,6 +11,7 @@ struct model {
     char *folder;
     json_t *config;
     struct safetensors *weights;     /* NULL for a model made by model_init */
+    struct quant_folder *quant;      /* over them: weights stored in parts; NULL with them */
     const struct family_row *family;
     struct family_facts facts;
     struct nn_stack text, vision;    /* layers == 0: absent */

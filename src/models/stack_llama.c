@@ -16,7 +16,15 @@ const char *const family_harmless[] = {
     "layer_types", "rope_scaling", "rope_parameters", "rope_theta", "num_channels", "tie_word_embeddings",
     "logit_scale_init_value", "projection_dim", "return_dict", "output_attentions", "output_hidden_states",
     "torchscript", "is_encoder_decoder", "_attn_implementation_autoset", "max_window_layers", "id2label", "label2id",
-    "vision_config", "text_config", "dropout", NULL};
+    "vision_config", "text_config", "dropout", "quantization_config",
+    /* what every config of older writers carries: about generation, heads of other tasks, memory */
+    "pruned_heads", "chunk_size_feed_forward", "is_decoder", "cross_attention_hidden_size", "add_cross_attention",
+    "tie_encoder_decoder", "finetuning_task", "task_specific_params", "problem_type", "tokenizer_class", "prefix", "sep_token_id",
+    "decoder_start_token_id", "return_dict_in_generate", "output_scores", "remove_invalid_values", "tf_legacy_loss", "use_bfloat16",
+    "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature",
+    "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "forced_bos_token_id", "forced_eos_token_id",
+    "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", NULL};
 
 static const struct json_field llama_fields[] = {
     FACT_INT("hidden_size", hidden, 4096, MAX_WIDTH),
