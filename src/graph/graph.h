@@ -60,6 +60,10 @@ union g_attr {
     struct { float p; uint64_t stream; } dropout;
     struct { int patch; } unfold;
     struct { int gh, gw, h, w; bool bicubic, align_corners, antialias; } interpolate;
+    struct { int top_k, groups, top_groups; bool pairs; } route; /* pairs: a group's score is the sum of its two best */
+    struct { float scale; bool renormalise; } route_weights; /* and its dx */
+    struct { int experts; } order;                      /* expert_order */
+    struct { bool transposed; } group;                  /* group_linear* */
     struct { int64_t rows; } rows;                      /* scatter_add, repeat_rows, sum_repeats */
 };
 

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "graph/exec.h"
+#include "graph/experts.h"
 #include "graph/op.h"
 #include "nunchi/error.h"
 
@@ -212,6 +213,35 @@ static struct g_tensor *case_sigmoid_loss(struct ctx *c)
 {
     return g_sigmoid_loss(c->g, value(c, SHAPE2(5, 5)));
 }
+/* Fixed scores: the choice must not change under differences. Four experts, the third of them idle. */
+static struct expert_rows some_rows(struct ctx *c)
+{
+    struct g_tensor *scores = g_const(c->g, DT_F32, SHAPE2(3, 4), (const float[]){.9f, .1f, 0, .5f, .1f, .2f, 0, .8f, .7f, .6f, 0, .1f}, true);
+    return g_expert_order(c->g, g_route(c->g, scores, NULL, &(struct route){.top_k = 2}), 4);
+}
+static struct g_tensor *case_route_weights(struct ctx *c)
+{
+    struct g_tensor *ids = INTS(c, SHAPE2(3, 2), 4, 0, 1, 3, 2, 1);
+    return g_route_weights(c->g, g_act(c->g, value(c, SHAPE2(3, 5)), ACT_SIGMOID), ids, c->variant, 2.5f);
+}
+static struct g_tensor *case_expert_linear(struct ctx *c)
+{
+    struct expert_rows r = some_rows(c);
+    struct g_tensor *x = g_gather_rows(c->g, value(c, SHAPE2(3, 7)), r.tokens), *w = weight(c, SHAPE3(4, 5, 7));
+    return g_expert_linear(c->g, x, w, r.starts, c->variant ? weight(c, SHAPE2(4, 5)) : NULL);
+}
+static struct g_tensor *case_expert_mix(struct ctx *c)
+{
+    return g_expert_mix(c->g, value(c, SHAPE2(6, 9)), value(c, SHAPE2(3, 2)), some_rows(c).places);
+}
+static struct g_tensor *case_balance_loss(struct ctx *c)
+{
+    return g_balance_loss(c->g, g_softmax(c->g, value(c, SHAPE2(3, 5))), INTS(c, SHAPE2(3, 2), 4, 0, 1, 4, 4, 1));
+}
+static struct g_tensor *case_group_linear(struct ctx *c)
+{
+    return g_group_linear(c->g, value(c, SHAPE3(4, 3, 6)), weight(c, c->variant ? SHAPE3(3, 6, 5) : SHAPE3(3, 5, 6)), c->variant);
+}
 
 static const struct { enum g_op op; int variants; struct g_tensor *(*build)(struct ctx *c); } cases[] = {
     {OP_linear, 3, case_linear},
@@ -242,6 +272,11 @@ static const struct { enum g_op op; int variants; struct g_tensor *(*build)(stru
     {OP_mean_pool, 1, case_mean_pool},
     {OP_cross_entropy, 1, case_cross_entropy},
     {OP_sigmoid_loss, 1, case_sigmoid_loss},
+    {OP_route_weights, 2, case_route_weights},
+    {OP_expert_linear, 2, case_expert_linear},
+    {OP_expert_mix, 1, case_expert_mix},
+    {OP_balance_loss, 1, case_balance_loss},
+    {OP_group_linear, 2, case_group_linear},
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
