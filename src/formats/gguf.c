@@ -379,6 +379,18 @@ static int finish(struct gguf *g, int rc, struct gguf **out)
     return rc;
 }
 
+bool gguf_is_file(const char *path)
+{
+    struct file_map m;
+    if (file_is_dir(path) || file_map(path, &m) < 0) {
+        err_clear(); /* opening it will say what is wrong */
+        return false;
+    }
+    bool yes = span_starts(span_of(m.ptr, m.len), SPAN("GGUF"));
+    file_unmap(&m);
+    return yes;
+}
+
 int gguf_open(const char *path, struct gguf **out)
 {
     struct gguf *g = create(path);

@@ -24,6 +24,7 @@ struct gguf_value {
 
 struct gguf;
 
+bool gguf_is_file(const char *path); /* by its first bytes, whatever it is called */
 int gguf_open(const char *path, struct gguf **out);
 /* The bytes of one file, borrowed; `place` stands for the path in errors. */
 int gguf_open_bytes(struct span file, const char *place, struct gguf **out);

@@ -27,6 +27,8 @@ struct safetensors {
     size_t count, cap, total;
     struct map by_name;  /* name -> index of tensors */
     struct map metadata; /* key -> const char * */
+    void *owner;         /* of views */
+    void (*drop)(void *owner);
 };
 
 /* ---- one entry of a header ----------------------------------------------------------------- */
@@ -396,10 +398,49 @@ int st_open_bytes(struct span file, const char *place, struct safetensors **out)
     return rc;
 }
 
+static int add_views(struct safetensors *st, const struct st_tensor *tensors, size_t n)
+{
+    TRY(limit_check(LIMIT_tensors, n, st->path));
+    st->tensors = mem_calloc(MEM_FORMAT, n, sizeof *st->tensors);
+    if (!st->tensors)
+        return NUN_ENOMEM;
+    for (st->cap = n; st->count < n; st->count++) {
+        struct st_tensor *t = &st->tensors[st->count];
+        *t = tensors[st->count];
+        TRY(check_size(st->path, t));
+        int rc = map_put(&st->by_name, span_str(t->name), (int64_t)st->count, NULL);
+        if (rc > 0)
+            return entry_bad(st->path, t->name, "the name is there twice");
+        TRY(rc);
+        if (ck_add(st->total, t->bytes, &st->total))
+            return entry_bad(st->path, t->name, "the sum of all sizes does not fit");
+    }
+    return 0;
+}
+
+int st_open_views(const char *place, const struct st_tensor *tensors, size_t n, void *owner, void (*drop)(void *owner),
+                  struct safetensors **out)
+{
+    struct safetensors *st = create(place);
+    if (!st)
+        return NUN_ENOMEM;
+    int rc = add_views(st, tensors, n);
+    if (rc < 0) {
+        st_close(st);
+        return rc;
+    }
+    st->owner = owner;
+    st->drop = drop;
+    *out = st;
+    return 0;
+}
+
 void st_close(struct safetensors *st)
 {
     if (!st)
         return;
+    if (st->drop)
+        st->drop(st->owner);
     for (size_t i = 0; i < st->shard_count; i++)
         file_unmap(&st->shards[i].map);
     map_free(&st->by_name);

@@ -23,6 +23,10 @@ struct safetensors;
 int st_open(const char *path, struct safetensors **out);
 /* The bytes of one file, borrowed; `place` stands for the path in errors. */
 int st_open_bytes(struct span file, const char *place, struct safetensors **out);
+/* Tensors that lie elsewhere, under one roof; the list is copied. On success `owner`, which holds their
+ * names and bytes, belongs to the result and is dropped with it. */
+int st_open_views(const char *place, const struct st_tensor *tensors, size_t n, void *owner, void (*drop)(void *owner),
+                  struct safetensors **out);
 void st_close(struct safetensors *st); /* NULL is fine; tensors and names die with it */
 
 size_t st_count(const struct safetensors *st);

@@ -11,13 +11,15 @@
 #include "base/map.h"
 #include "base/rng.h"
 #include "models/loader.h"
+#include "formats/gguf.h"
+#include "models/gguf_model.h"
 #include "models/quant_folder.h"
 
 /* Small tensors are float32 in memory whatever the file has: kernels other than linear and embedding
  * read nothing else. */
 static bool as_float32(enum nn_role role, const struct shape *s)
 {
-    return s->n <= 1 || role == NN_pos_w || role == NN_pool_probe;
+    return s->n <= 1 || role == NN_pos_w || role == NN_pool_probe || role == NN_q_norm_w || role == NN_k_norm_w;
 }
 
 struct file_source { struct quant_folder *files; };
@@ -28,51 +30,106 @@ static bool in_file(void *arg, const char *name)
     return quant_folder_has(f->files, span_str(name));
 }
 
+/* What a tensor on disk is read as: formats that the kernels take are left as they are. */
+static enum dtype memory_type(enum nn_role role, const struct g_param *p, const struct model_piece *k, enum dtype dt)
+{
+    bool blocks = dtype_table[dt].block_values > 1;
+    bool known = dt == DT_F32 || dt == DT_BF16 || dt == DT_F16 || (blocks && !k->transposed && k->cols % dtype_table[dt].block_values == 0);
+    return known && !as_float32(role, &p->shape) ? dt : DT_F32;
+}
+
+/* One piece into the weight's own memory, whose format is p->dt. */
+static int copy_piece(const struct model_piece *k, const struct st_tensor *t, void *to)
+{
+    size_t n, row;
+    TRY(shape_count(&t->shape, &n));
+    TRY(dtype_bytes(k->p->dt, k->transposed ? 1 : (size_t)k->cols, &row));
+    if (t->dtype == k->p->dt) {
+        model_piece_take(k, row, t->data, to);
+        return 0;
+    }
+    float *values = mem_calloc(MEM_MODEL, n ? n : 1, sizeof *values);
+    int rc = values ? dtype_to_f32(t->dtype, t->data, values, n) : NUN_ENOMEM;
+    if (rc >= 0)
+        model_piece_take(k, row, values, to);
+    mem_free(values);
+    return rc;
+}
+
+/* The tensor of a piece, found and checked. */
+static int need_piece(struct quant_folder *files, const struct model_piece *k, const struct st_tensor **t)
+{
+    size_t n = 0, have = 0;
+    TRY(quant_folder_need(files, span_str(k->name), k->shape.n ? &k->shape : NULL, t));
+    TRY(shape_count(&k->shape, &n));
+    TRY(shape_count(&(*t)->shape, &have));
+    if (n != have) /* scalars are stored as [] or [1] */
+        return err_set(NUN_EFORMAT, "%s: expected one value, file has %zu", k->name, have);
+    return 0;
+}
+
 static int take_from_file(void *arg, struct model *m, enum nn_role role, const struct nn_facts *f, struct g_param *p)
 {
     struct file_source *src = arg;
     const struct st_tensor *t;
-    const struct shape *shape = p->shape.n ? &p->shape : NULL;
-    TRY(quant_folder_need(src->files, span_str(p->name), shape, &t));
-    size_t n = 0, have = 0;
-    TRY(shape_count(&p->shape, &n));
-    TRY(shape_count(&t->shape, &have));
-    if (n != have) /* scalars are stored as [] or [1] */
-        return err_set(NUN_EFORMAT, "%s: expected one value, file has %zu", p->name, have);
-    p->dt = t->dtype;
-    p->data = t->data;
-    if (!as_float32(role, &p->shape) && (t->dtype == DT_F32 || t->dtype == DT_BF16 || t->dtype == DT_F16))
+    int n;
+    const struct model_piece *k = model_pieces_of(m, p, &n);
+    size_t values, bytes;
+    TRY(need_piece(src->files, k, &t));
+    TRY(shape_count(&p->shape, &values));
+    p->dt = memory_type(role, p, k, t->dtype);
+    if (n == 1 && p->dt == t->dtype && model_piece_run(k) >= 0) {
+        TRY(dtype_bytes(p->dt, (size_t)model_piece_run(k), &bytes));
+        p->data = (const char *)t->data + bytes;
         return 0;
-    float *copy = arena_array(&m->arena, n, sizeof *copy);
+    }
+    for (int i = 1; i < n; i++) { /* pieces of several formats become float32 */
+        TRY(need_piece(src->files, &k[i], &t));
+        p->dt = memory_type(role, p, &k[i], t->dtype) == p->dt ? p->dt : DT_F32;
+    }
+    TRY(dtype_bytes(p->dt, values, &bytes));
+    void *copy = arena_alloc(&m->arena, bytes ? bytes : 1);
     if (!copy)
         return NUN_ENOMEM;
-    p->dt = DT_F32;
     p->data = copy;
-    return dtype_to_f32(t->dtype, t->data, copy, n);
+    for (int i = 0; i < n; i++) {
+        TRY(need_piece(src->files, &k[i], &t));
+        TRY(copy_piece(&k[i], t, copy));
+    }
+    return 0;
 }
 
-/* Buffers that old checkpoints carry and that the arithmetic does not read. */
-static bool is_buffer(const char *name)
+static bool ends_with(const char *const *list, const char *name)
 {
-    static const char *const tails[] = {"position_ids", "rotary_emb.inv_freq", "attn.masked_bias", NULL};
-    for (int i = 0; tails[i]; i++)
-        if (span_ends(span_str(name), span_str(tails[i])))
+    for (; list && *list; list++)
+        if (span_ends(span_str(name), span_str(*list)))
             return true;
     return false;
 }
 
-static int refuse_extra(const struct model *m, const char *place)
+/* Tensors that no arithmetic reads: buffers of old checkpoints, the stack's own, a head where it is tied. */
+static bool is_left(const struct model *m, const struct stack_row *row, const char *name)
+{
+    static const char *const buffers[] = {"position_ids", "rotary_emb.inv_freq", "attn.masked_bias", NULL};
+    if (ends_with(buffers, name) || (row && ends_with(row->leave, name)))
+        return true;
+    for (size_t i = 0; row && m->text.facts.tied && i < row->n_weights; i++)
+        if (row->weights[i].when == W_UNTIED && span_ends(span_str(name), span_str(row->weights[i].name)))
+            return true;
+    return false;
+}
+
+static int refuse_extra(const struct model *m, const struct stack_row *text, const char *place)
 {
     struct map names;
     map_init(&names, MEM_MODEL);
     int rc = 0;
-    for (int i = 0; i < m->n_params && rc >= 0; i++)
-        rc = map_put(&names, span_str(m->params[i]->name), i, NULL);
+    for (int i = 0; i < m->n_pieces && rc >= 0; i++)
+        rc = map_put(&names, span_str(m->pieces[i].name), i, NULL);
     for (size_t i = 0; rc >= 0 && i < st_count(m->weights); i++) {
         const char *name = st_at(m->weights, i)->name;
         int64_t at;
-        bool tied_head = m->text.facts.tied && span_ends(span_str(name), SPAN("lm_head.weight"));
-        if (!map_get(&names, span_str(name), &at) && !is_buffer(name) && !tied_head && !quant_folder_part(m->quant, name))
+        if (!map_get(&names, span_str(name), &at) && !is_left(m, text, name) && !quant_folder_part(m->quant, name))
             rc = err_set(NUN_EFORMAT, "%s: tensor %s is not part of %s", place, name, m->family->architecture);
     }
     map_free(&names);
@@ -85,15 +142,21 @@ static int load_into(struct model *m, const char *folder)
     const struct stack_row *text, *vision;
     if (!(m->folder = arena_strdup(&m->arena, folder)))
         return NUN_ENOMEM;
-    TRY(path_join(path, sizeof path, folder, "config.json"));
-    TRY(json_load_file_limited(path, &m->config));
-    TRY(model_read_config(m, path, &text, &vision));
-    TRY(st_open(folder, &m->weights));
+    if (gguf_is_file(folder)) {
+        snprintf(path, sizeof path, "%s", folder);
+        TRY(gguf_model_open(folder, &m->config, &m->weights));
+        TRY(model_read_config(m, path, &text, &vision));
+    } else {
+        TRY(path_join(path, sizeof path, folder, "config.json"));
+        TRY(json_load_file_limited(path, &m->config));
+        TRY(model_read_config(m, path, &text, &vision));
+        TRY(st_open(folder, &m->weights));
+    }
     TRY(quant_folder_open(m->config, path, m->weights, &m->arena, &m->quant));
     struct file_source src = {m->quant};
     struct weight_source ws = {take_from_file, in_file, &src};
     TRY(model_bind_weights(m, text, vision, &ws));
-    return refuse_extra(m, folder);
+    return refuse_extra(m, text, folder);
 }
 
 static int model_new(struct model **out)
@@ -166,66 +229,6 @@ int model_init(json_t *config, uint64_t seed, struct model **out)
         model_free(m);
         *out = NULL;
     }
-    return rc;
-}
-
-struct emission { const struct g_param *p; enum dtype dt; };
-
-static int emit_param(void *arg, struct sink *out)
-{
-    const struct emission *e = arg;
-    size_t n;
-    TRY(shape_count(&e->p->shape, &n));
-    if (e->p->dt == e->dt) {
-        size_t bytes;
-        TRY(dtype_bytes(e->dt, n, &bytes));
-        sink_write(out, e->p->data, bytes);
-        return out->error;
-    }
-    float *v = mem_calloc(MEM_MODEL, n, sizeof *v);
-    void *o = mem_calloc(MEM_MODEL, n, 4);
-    int rc = v && o ? dtype_to_f32(e->p->dt, e->p->data, v, n) : NUN_ENOMEM;
-    if (rc >= 0)
-        rc = dtype_from_f32(e->dt, v, o, n);
-    size_t bytes = 0;
-    if (rc >= 0)
-        rc = dtype_bytes(e->dt, n, &bytes);
-    if (rc >= 0)
-        sink_write(out, o, bytes);
-    mem_free(v);
-    mem_free(o);
-    return rc;
-}
-
-int model_save(const struct model *m, const char *folder, enum dtype dt)
-{
-    char path[4096];
-    TRY(file_mkdirs(folder));
-    unsigned mark = json_mark();
-    json_t *config = json_copy(m->config);
-    json_object_del(config, "torch_dtype");
-    json_object_del(config, "quantization_config"); /* what is written is whole */
-    const char *torch = dt == DT_BF16 ? "bfloat16" : dt == DT_F16 ? "float16" : "float32";
-    json_object_set_new(config, "dtype", json_string(torch));
-    int rc = json_check(mark);
-    if (rc >= 0)
-        rc = path_join(path, sizeof path, folder, "config.json");
-    if (rc >= 0)
-        rc = json_write_file(path, config);
-    json_decref(config);
-    TRY(rc);
-    size_t n = (size_t)m->n_params;
-    struct st_item *items = mem_calloc(MEM_MODEL, n, sizeof *items);
-    struct emission *em = mem_calloc(MEM_MODEL, n, sizeof *em);
-    rc = items && em ? path_join(path, sizeof path, folder, "model.safetensors") : NUN_ENOMEM;
-    for (size_t i = 0; rc >= 0 && i < n; i++) {
-        em[i] = (struct emission){m->params[i], dt};
-        items[i] = (struct st_item){m->params[i]->name, dt, m->params[i]->shape, NULL, emit_param, &em[i]};
-    }
-    if (rc >= 0)
-        rc = st_write(path, items, n, NULL);
-    mem_free(items);
-    mem_free(em);
     return rc;
 }
 

@@ -6,6 +6,18 @@
 #include "formats/safetensors.h"
 #include "models/family.h"
 
+/* How (a part of) a weight lies in a tensor on disk: row i of its rows is row from + i / run * stride + i % run
+ * there. Most weights are one tensor and have one piece; a fused tensor is a piece of several weights, and a weight
+ * of experts has a piece an expert. */
+struct model_piece {
+    struct g_param *p;
+    const char *name;                /* of the tensor */
+    struct shape shape;              /* of the tensor */
+    int64_t first, rows, cols;       /* rows [first, first + rows) of p, each of cols values */
+    int64_t from, run, stride, disk_rows;
+    bool transposed;                 /* the tensor is [cols, disk_rows] */
+};
+
 struct model {
     struct arena arena;
     char *folder;
@@ -17,11 +29,13 @@ struct model {
     struct nn_stack text, vision;    /* layers == 0: absent */
     struct g_param *w[NN_ROLES];     /* scope M */
     struct g_param **params;         /* all of them, in file name order of the tables */
-    int n_params;
+    int n_params, cap_params;
+    struct model_piece *pieces;      /* in the order of params */
+    int n_pieces, cap_pieces;
     size_t n_values;                 /* parameters */
 };
 
-/* Open a HF folder: config checked key by key, every tensor checked by name and shape, nothing copied
+/* Open a HF folder or a GGUF file: config checked key by key, every tensor checked by name and shape, nothing copied
  * but one-dimensional weights (to float32). A missing, misshapen or extra tensor is an error. */
 int model_load(const char *folder, struct model **out);
 /* Random weights for a config (borrowed reference is taken), each tensor from (seed, name): normal with
@@ -30,6 +44,10 @@ int model_init(json_t *config, uint64_t seed, struct model **out);
 /* Write config.json and model.safetensors with every weight as `dt`. */
 int model_save(const struct model *m, const char *folder, enum dtype dt);
 void model_free(struct model *m); /* NULL is fine */
+
+/* The tensor `name` as it lies on disk, put together from the weights' values (or their gradients) as float32; out
+ * has room for it, or is NULL when only the shape is wanted. NUN_EARG when no weight lies there. */
+int model_gather(const struct model *m, const char *name, bool gradients, struct shape *shape, float *out);
 
 /* All weights become float32 masters in one block of memory (learning), or are packed for the kernels (inference). */
 int model_make_trainable(struct model *m, bool (*learns)(const struct g_param *p, void *arg), void *arg);

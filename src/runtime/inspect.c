@@ -20,23 +20,10 @@ struct weights {
     struct gguf *gguf;
 };
 
-/* By its first bytes, whatever it is called. */
-static bool is_gguf(const char *path)
-{
-    struct file_map m;
-    if (file_is_dir(path) || file_map(path, &m) < 0) {
-        err_clear(); /* opening it will say what is wrong */
-        return false;
-    }
-    bool yes = span_starts(span_of(m.ptr, m.len), SPAN("GGUF"));
-    file_unmap(&m);
-    return yes;
-}
-
 static int weights_open(const char *path, struct weights *w)
 {
     *w = (struct weights){0};
-    return is_gguf(path) ? gguf_open(path, &w->gguf) : st_open(path, &w->st);
+    return gguf_is_file(path) ? gguf_open(path, &w->gguf) : st_open(path, &w->st);
 }
 
 static void weights_close(struct weights *w)

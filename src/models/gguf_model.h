@@ -1,0 +1,29 @@
+/* GGUF as the second door to models: a file opened as if it were a Hugging Face folder, and either one
+ * written as the other. The loader and the tools call it; it knows no graphs. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MODELS_GGUF_MODEL_H
+#define MODELS_GGUF_MODEL_H
+#include "base/pool.h"
+#include "formats/json.h"
+#include "formats/safetensors.h"
+
+/* *config is the caller's; the tensors carry the folder's names and layout, most of them in the map. */
+int gguf_model_open(const char *path, json_t **config, struct safetensors **weights);
+int gguf_model_open_bytes(struct span file, const char *place, json_t **config, struct safetensors **weights);
+
+/* What a tensor of the file should be stored as: the caller's choice by name and shape (GGUF's). */
+struct gguf_model_plan {
+    enum dtype (*choose)(void *arg, const struct st_item *tensor); /* tensor->dtype: the source's */
+    void *arg;
+    int (*tokenizer)(void *arg, void *meta); /* struct gguf_meta *: adds what else belongs into the file; may be NULL */
+    void *tokenizer_arg;
+    int file_type;                           /* general.file_type */
+    struct pool *pool;                       /* NULL: one thread */
+    void (*progress)(void *arg, size_t done, size_t of, const char *name);
+    void *progress_arg;
+};
+/* Write config and weights (of a folder, or of gguf_model_open) as one GGUF file. */
+int gguf_model_write(const char *path, const json_t *config, const char *place, const struct safetensors *weights,
+                     const struct gguf_model_plan *plan);
+
+#endif
