@@ -60,6 +60,10 @@ int verify_decoder(struct verify_case *c, struct arena *arena);
 int verify_contrastive(struct verify_case *c, struct arena *arena);
 int verify_vision(struct verify_case *c, struct arena *arena);
 
+/* A case that names a weight ("tensor", "expected": {"weight": key}) and no input. */
+bool verify_names_weight(const json_t *json);
+int verify_weight(struct verify_case *c, struct arena *arena);
+
 /* Inner parts, before the outputs; nothing unless they are wanted. */
 int verify_modules(struct verify_case *c, struct arena *arena);
 

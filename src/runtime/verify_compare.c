@@ -8,6 +8,7 @@
 #include "runtime/verify.h"
 
 static const double CLEAR_GAP = 0.25;
+static const double NEAR = 0.999; /* cosine of the fast path's rows where the reference gives no yardstick */
 enum { FEW_VALUES = 16 };
 
 /* ---- the dump ------------------------------------------------------------------------------ */
@@ -103,15 +104,17 @@ static int yardstick(const json_t *json, const char *name, double *cosine, doubl
 }
 
 /* As close as the reference's own bfloat16. An output of a few values is one draw of its rounding, so
- * there all cases together are the yardstick. 1: there is none. */
+ * there all cases together are the yardstick. */
 static int judge_fast(const struct verify_case *c, size_t count, struct nun_verify_item *item)
 {
     const json_t *one;
     double cosine = 1, max_abs = 0;
     size_t i;
     int rc = yardstick(c->json, item->name, &cosine, &max_abs);
+    if (rc == 1)
+        item->ok = item->excess <= 1 || item->row_cosine >= NEAR;
     if (rc)
-        return rc;
+        return rc < 0 ? rc : 0;
     if (count < FEW_VALUES)
         json_array_foreach(json_object_get(c->v->json, "cases"), i, one)
             TRY(yardstick(one, item->name, &cosine, &max_abs));

@@ -110,7 +110,7 @@ static int run_case(struct verify *v, struct nun_model *m, const json_t *json, b
     arena_init(&arena, MEM_RUNTIME, 0);
     int rc = verify_modules(c, &arena);
     if (rc >= 0)
-        rc = runners[m->model->family->kind](c, &arena);
+        rc = (verify_names_weight(json) ? verify_weight : runners[m->model->family->kind])(c, &arena);
     if (rc >= 0)
         rc = check_complete(c);
     verify_finish(c, rc);
