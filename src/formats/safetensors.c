@@ -338,6 +338,22 @@ static int open_single(struct safetensors *st, const char *path)
     return read_shard(st, &st->shards[0], true);
 }
 
+/* Weights of other kinds that folders carry. */
+static int no_weights(const char *dir)
+{
+    static const char *const pickles[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth"};
+    static const char *const others[] = {"tf_model.h5", "flax_model.msgpack", "model.onnx"};
+    char path[PATH_BYTES];
+    for (size_t i = 0; i < sizeof pickles / sizeof pickles[0]; i++)
+        if (path_join(path, sizeof path, dir, pickles[i]) >= 0 && file_exists(path))
+            return err_set(NUN_EUNSUP, "%s: pickled weights can run code while they are read, so they are not: convert "
+                           "them to safetensors", path);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (path_join(path, sizeof path, dir, others[i]) >= 0 && file_exists(path))
+            return err_set(NUN_EUNSUP, "%s: only safetensors weights are read, expected " SINGLE_NAME " or " INDEX_NAME, path);
+    return err_set(NUN_EIO, "%s: expected " SINGLE_NAME " or " INDEX_NAME ", found neither", dir);
+}
+
 static int open_folder(struct safetensors *st, const char *dir)
 {
     char path[PATH_BYTES];
@@ -346,7 +362,7 @@ static int open_folder(struct safetensors *st, const char *dir)
     if (!sharded)
         TRY(path_join(path, sizeof path, dir, SINGLE_NAME));
     if (!sharded && !file_exists(path))
-        return err_set(NUN_EIO, "%s: expected " SINGLE_NAME " or " INDEX_NAME ", found neither", dir);
+        return no_weights(dir);
     const char *own = arena_strdup(&st->arena, path);
     if (!own)
         return NUN_ENOMEM;

@@ -222,6 +222,10 @@ static void shards(void **state)
     unlink(in_dir("model.safetensors.index.json"));
     assert_int_equal(st_open(dir, &st), NUN_EIO);
     assert_non_null(strstr(nun_error(), "found neither"));
+    write_text(in_dir("pytorch_model.bin"), "x");
+    assert_int_equal(st_open(dir, &st), NUN_EUNSUP);
+    assert_non_null(strstr(nun_error(), "pytorch_model.bin: pickled"));
+    unlink(in_dir("pytorch_model.bin"));
 }
 
 /* One line is one header that must be refused, with a piece of the sentence. Data: 8 bytes. */
