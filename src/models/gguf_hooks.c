@@ -508,17 +508,23 @@ int gguf_write_mamba2(struct gguf_out *out)
     return 0;
 }
 
-/* Layers i with i % period == offset, as two numbers; false when no two numbers say it. */
+static bool repeats(const bool *is, int64_t n, int64_t period, int64_t offset)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (is[i] != (i % period == offset))
+            return false;
+    return true;
+}
+
+/* Layers i with i % period == offset, as two numbers, a period that divides the layers first; false when
+ * no two numbers say it. */
 static bool periodic(const bool *is, int64_t n, int64_t *period, int64_t *offset)
 {
-    for (*period = 1; *period <= n; ++*period)
-        for (*offset = 0; *offset < *period; ++*offset) {
-            int64_t i = 0;
-            while (i < n && is[i] == (i % *period == *offset))
-                i++;
-            if (i == n)
-                return true;
-        }
+    for (int whole = 1; whole >= 0; whole--)
+        for (*period = 1; *period <= n; ++*period)
+            for (*offset = 0; *offset < *period; ++*offset)
+                if ((n % *period == 0 || !whole) && repeats(is, n, *period, *offset))
+                    return true;
     return false;
 }
 

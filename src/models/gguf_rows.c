@@ -338,7 +338,7 @@ const struct gguf_arch gguf_archs[] = {
      {SET(ends), SET(attention), SET(gated_mlp), SET(post_norms), SET(head_norms)},
      gguf_read_window_layers, gguf_write_window_layers},
     {"olmoe", "OlmoeForCausalLM", "olmoe", NULL, false, "{\"hidden_act\": \"silu\", \"norm_topk_prob\": false}",
-     {DECODER_FACTS, SET(expert_facts), SET(olmoe_facts)},
+     {DECODER_FACTS, SET(query_bias), SET(expert_facts), SET(olmoe_facts)},
      {SET(ends), SET(attention), SET(gated_mlp), SET(head_norms), SET(experts)}, gguf_read_rope, gguf_write_rope},
     {"granite", "GraniteForCausalLM", "granite", NULL, true, SILU, {DECODER_FACTS, SET(llama_biases), SET(granite_facts)},
      {SET(ends), SET(attention), SET(gated_mlp)}, gguf_read_rope, gguf_write_rope},
