@@ -44,43 +44,46 @@ static struct span join(const struct bpe *b, struct span l, struct span r, struc
     return buf_view(room);
 }
 
-struct merge { int32_t left, right, id; };
+struct merge { int32_t left, right, id; uint32_t rank; };
 
 static bool resolve(const struct tokenizer *t, struct span l, struct span r, struct buf *room, struct merge *out)
 {
     return l.len && r.len && in_model(t, l, &out->left) && in_model(t, r, &out->right) && in_model(t, join(t->model_data, l, r, room), &out->id);
 }
 
-/* "left right", or ["left", "right"]. Some vocabularies have pieces with blanks in them: then the blank counts at which
- * both sides and the whole are pieces. */
-static int read_merge(const struct tokenizer *t, const json_t *m, size_t rank, struct buf *room, struct merge *out)
+/* "left right", or ["left", "right"], or as the readers of older files write it ["left", "right", rank]. Some vocabularies
+ * have pieces with blanks in them: then the blank counts at which both sides and the whole are pieces. */
+static int read_merge(const struct tokenizer *t, const json_t *m, size_t at, struct buf *room, struct merge *out)
 {
     struct span s = tok_json_str(m), l = tok_json_str(json_array_get(m, 0)), r = tok_json_str(json_array_get(m, 1));
-    int found = 0;
-    if (json_is_array(m) && json_array_size(m) == 2 && l.ptr && r.ptr)
+    const json_t *rank = json_array_get(m, 2);
+    json_int_t value = rank ? json_integer_value(rank) : (json_int_t)at;
+    bool found = false;
+    if (l.ptr && r.ptr && json_array_size(m) <= 3 && (!rank || json_is_integer(rank)) && value >= 0 && value < INT32_MAX)
         found = resolve(t, l, r, room, out);
-    for (size_t i = 0; i < s.len && !found; i++)
+    for (size_t i = 1; i < s.len && !found; i++)
         found = s.ptr[i] == ' ' && resolve(t, span_of(s.ptr, i), span_from(s, i + 1), room, out);
     TRY(buf_error(room));
+    out->rank = (uint32_t)value;
     if (found)
         return 0;
     return err_set(NUN_EFORMAT, "model.merges[%zu]: expected two pieces of the vocabulary that make a third, found \"%.*s%.*s\"",
-                   rank, (int)(s.ptr ? s.len : l.len), s.ptr ? s.ptr : l.ptr, (int)r.len, r.ptr);
+                   at, (int)(s.ptr ? s.len : l.len), s.ptr ? s.ptr : l.ptr, (int)r.len, r.ptr);
 }
 
-static int add_merge(const struct tokenizer *t, struct bpe *b, const json_t *m, size_t rank, struct buf *room)
+static int add_merge(const struct tokenizer *t, struct bpe *b, const json_t *m, size_t at, struct buf *room)
 {
     struct merge is;
     bool made;
-    TRY(read_merge(t, m, rank, room, &is));
-    b->order[rank][0] = is.left;
-    b->order[rank][1] = is.right;
+    TRY(read_merge(t, m, at, room, &is));
+    b->order[at][0] = is.left;
+    b->order[at][1] = is.right;
     if (t->vocab[is.id].special)
         return 0; /* plain text never becomes a control token */
     struct tok_pair *p = tok_pairs_put(&b->pairs, (uint32_t)is.left, (uint32_t)is.right, &made);
     if (!p)
         return NUN_ENOMEM;
-    p->x = (uint32_t)rank; /* a repeated pair keeps its last rank, as in the reference implementation */
+    p->x = is.rank; /* a repeated pair keeps its last rank, as in the reference implementation */
     p->y = (uint32_t)is.id;
     return 0;
 }

@@ -58,6 +58,7 @@ enum tok_behavior {
     TOK_ISOLATED, TOK_REMOVED, TOK_MERGED_WITH_PREVIOUS, TOK_MERGED_WITH_NEXT, TOK_CONTIGUOUS
 };
 enum tok_prepend { TOK_PREPEND_NEVER, TOK_PREPEND_FIRST, TOK_PREPEND_ALWAYS };
+#define TOK_NEVER (-1e300) /* the score of a unigram piece that is in the vocabulary and not used */
 
 /* One step; which fields mean something is the row's business. */
 struct tok_step {

@@ -2,13 +2,14 @@
  * tokens. Knows nothing of file formats. */
 /* SPDX-License-Identifier: MIT */
 #include <sodium.h>
+#include "formats/json.h"
 #include "text/tok_raw.h"
 
 #define MARK "\xe2\x96\x81" /* U+2581, SentencePiece's blank */
 
 void tok_raw_init(struct tok_raw *r)
 {
-    *r = (struct tok_raw){.dummy_prefix = true};
+    *r = (struct tok_raw){.prefix = TOK_PREPEND_ALWAYS};
     arena_init(&r->mem, MEM_TEXT, 0);
     for (int i = 0; i < TOK_ROLE_COUNT; i++)
         r->role[i] = -1;
@@ -43,15 +44,17 @@ int tok_raw_push(struct tok_raw *r, struct span text, double score, enum tok_kin
 
 struct split { double key; uint32_t left_len, right_len, order; int32_t left, right; };
 
+/* The best piece first. Where one piece has several splits, the order is that of the ecosystem's converter; here it does
+ * not matter, since they have one rank. */
 static int by_key(const void *x, const void *y)
 {
     const struct split *a = x, *b = y;
     if (a->key != b->key)
         return a->key < b->key ? -1 : 1;
     if (a->left_len != b->left_len)
-        return a->left_len < b->left_len ? -1 : 1;
+        return a->left_len > b->left_len ? -1 : 1;
     if (a->right_len != b->right_len)
-        return a->right_len < b->right_len ? -1 : 1;
+        return a->right_len > b->right_len ? -1 : 1;
     return a->order < b->order ? -1 : a->order > b->order;
 }
 
@@ -104,17 +107,31 @@ static int collect_splits(const struct tok_raw *r, struct splits *out)
     return rc < 0 ? rc : 0;
 }
 
+/* [left, right, rank]: SentencePiece and tiktoken look at the whole piece alone, so all of its splits have one rank, and
+ * equal ranks go to the leftmost place. */
+static int append_splits(const struct tok_raw *r, const struct splits *s, json_t *list)
+{
+    int rank = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        struct span l = r->piece[s->at[i].left].text, t = r->piece[s->at[i].right].text;
+        rank += i && s->at[i].key != s->at[i - 1].key;
+        if (json_array_append_new(list, json_pack("[s%s%i]", l.ptr, l.len, t.ptr, t.len, rank)))
+            return NUN_ENOMEM;
+    }
+    return 0;
+}
+
 static json_t *merges_json(const struct tok_raw *r)
 {
     struct splits s = {0};
-    json_t *list = r->merges ? json_incref(r->merges) : json_array();
-    int rc = !list ? NUN_ENOMEM : r->merges ? 0 : collect_splits(r, &s);
+    if (r->merges)
+        return json_incref(r->merges);
+    json_t *list = json_array();
+    int rc = list ? collect_splits(r, &s) : NUN_ENOMEM;
     if (rc == 0 && s.n)
         qsort(s.at, s.n, sizeof *s.at, by_key);
-    for (size_t i = 0; rc == 0 && i < s.n; i++) {
-        struct span l = r->piece[s.at[i].left].text, t = r->piece[s.at[i].right].text;
-        rc = json_array_append_new(list, json_pack("[s%s%]", l.ptr, l.len, t.ptr, t.len)) ? NUN_ENOMEM : 0;
-    }
+    if (rc == 0)
+        rc = append_splits(r, &s, list);
     mem_free(s.at);
     if (rc == 0)
         return list;
@@ -129,8 +146,8 @@ static json_t *object_vocab(const struct tok_raw *r)
     json_t *vocab = json_object();
     for (size_t i = 0; vocab && i < r->n; i++) {
         struct span text = r->piece[i].text;
-        if (json_object_getn(vocab, text.ptr, text.len))
-            continue; /* a text that is there twice has its first id */
+        if (!text.len || json_object_getn(vocab, text.ptr, text.len))
+            continue; /* an id may have no text; a text that is there twice has its first id */
         if (json_object_setn_new(vocab, text.ptr, text.len, json_integer((json_int_t)i))) {
             json_decref(vocab);
             return NULL;
@@ -142,11 +159,14 @@ static json_t *object_vocab(const struct tok_raw *r)
 static json_t *scored_vocab(const struct tok_raw *r)
 {
     json_t *vocab = json_array();
-    for (size_t i = 0; vocab && i < r->n; i++)
-        if (json_array_append_new(vocab, json_pack("[s%f]", r->piece[i].text.ptr, r->piece[i].text.len, r->piece[i].score))) {
+    for (size_t i = 0; vocab && i < r->n; i++) {
+        const struct tok_raw_piece *p = &r->piece[i];
+        double score = p->kind == TOK_KIND_UNUSED ? TOK_NEVER : p->score;
+        if (json_array_append_new(vocab, json_pack("[s%f]", p->text.ptr, p->text.len, score))) {
             json_decref(vocab);
             return NULL;
         }
+    }
     return vocab;
 }
 
@@ -208,7 +228,12 @@ static json_t *sequence(const char *members, json_t *list)
     return json_pack("{s:s,s:o}", "type", "Sequence", members, list);
 }
 
-/* SentencePiece: compiled normalisation, blanks collapsed; for BPE the mark is written here, for unigram Metaspace does. */
+static json_t *replace_json(const char *kind, const char *from, const char *to)
+{
+    return json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern", kind, from, "content", to);
+}
+
+/* SentencePiece: compiled normalisation, blanks collapsed, one in front, all of them written as the mark. */
 static json_t *sentencepiece_normalizer(const struct tok_raw *r)
 {
     json_t *list = json_array();
@@ -217,12 +242,11 @@ static json_t *sentencepiece_normalizer(const struct tok_raw *r)
         bad |= json_array_append_new(list, charsmap_json(r));
     if (r->collapse_spaces) {
         bad |= json_array_append_new(list, json_pack("{s:s,s:b,s:b}", "type", "Strip", "strip_left", 1, "strip_right", 1));
-        bad |= json_array_append_new(list, json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern", "Regex", " {2,}", "content", " "));
+        bad |= json_array_append_new(list, replace_json("Regex", " {2,}", " "));
     }
-    if (r->model == TOK_RAW_BPE && r->dummy_prefix)
+    if (r->prefix == TOK_PREPEND_ALWAYS)
         bad |= json_array_append_new(list, json_pack("{s:s,s:s}", "type", "Prepend", "prepend", MARK));
-    if (r->model == TOK_RAW_BPE)
-        bad |= json_array_append_new(list, json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern", "String", " ", "content", MARK));
+    bad |= json_array_append_new(list, replace_json("String", " ", MARK));
     if (!bad)
         return sequence("normalizers", list);
     json_decref(list);
@@ -232,41 +256,55 @@ static json_t *sentencepiece_normalizer(const struct tok_raw *r)
 static json_t *normalizer_json(const struct tok_raw *r)
 {
     if (r->model == TOK_RAW_WORDPIECE)
-        return json_pack("{s:s,s:b,s:b,s:n,s:b}", "type", "BertNormalizer", "clean_text", 1, "handle_chinese_chars", 1,
-                         "strip_accents", "lowercase", (int)r->lowercase);
+        return json_pack("{s:s,s:b,s:b,s:b,s:b}", "type", "BertNormalizer", "clean_text", 1, "handle_chinese_chars", !r->keep_han,
+                         "strip_accents", !r->keep_accents, "lowercase", (int)r->lowercase);
     if (!r->preset)
         return sentencepiece_normalizer(r);
     return r->preset->on & PRESET_NFC ? json_pack("{s:s}", "type", "NFC") : json_null();
 }
 
-static json_t *byte_level_splitter(const struct tok_preset *preset)
+static json_t *byte_level_splitter(const struct tok_raw *r)
 {
+    const struct tok_preset *preset = r->preset;
     json_t *list = json_array();
     int bad = !list;
     for (size_t i = 0; i < sizeof preset->patterns / sizeof *preset->patterns && preset->patterns[i]; i++)
         bad |= json_array_append_new(list, json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "Regex", preset->patterns[i],
                                                      "behavior", "Isolated", "invert", 0));
-    bad |= json_array_append_new(list, json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1,
-                                                 "use_regex", (preset->on & PRESET_GPT2) != 0));
+    bad |= json_array_append_new(list, json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", r->prefix == TOK_PREPEND_ALWAYS,
+                                                 "trim_offsets", 1, "use_regex", (preset->on & PRESET_GPT2) != 0));
     if (!bad)
         return sequence("pretokenizers", list);
     json_decref(list);
     return NULL;
 }
 
-static json_t *metaspace_json(const struct tok_raw *r)
+/* May a text be cut before each mark? Not when a piece reaches over one. */
+static bool pieces_are_words(const struct tok_raw *r)
 {
-    return json_pack("{s:s,s:s,s:s,s:b}", "type", "Metaspace", "replacement", MARK, "prepend_scheme",
-                     r->dummy_prefix ? "always" : "never", "split", 1);
+    for (size_t i = 0; i < r->n; i++) {
+        struct span text = r->piece[i].text;
+        if (text.len > 1 && memmem(text.ptr + 1, text.len - 1, MARK, sizeof MARK - 1))
+            return false;
+    }
+    return true;
+}
+
+static json_t *sentencepiece_splitter(const struct tok_raw *r)
+{
+    bool words = r->model == TOK_RAW_UNIGRAM && pieces_are_words(r);
+    if (r->prefix == TOK_PREPEND_FIRST)
+        return json_pack("{s:s,s:s,s:s,s:b}", "type", "Metaspace", "replacement", MARK, "prepend_scheme", "first", "split", (int)words);
+    if (!words)
+        return json_null();
+    return json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "String", MARK, "behavior", "MergedWithNext", "invert", 0);
 }
 
 static json_t *splitter_json(const struct tok_raw *r)
 {
     if (r->preset)
-        return byte_level_splitter(r->preset);
-    if (r->model == TOK_RAW_WORDPIECE)
-        return json_pack("{s:s}", "type", "BertPreTokenizer");
-    return r->model == TOK_RAW_UNIGRAM ? metaspace_json(r) : json_null();
+        return byte_level_splitter(r);
+    return r->model == TOK_RAW_WORDPIECE ? json_pack("{s:s}", "type", "BertPreTokenizer") : sentencepiece_splitter(r);
 }
 
 static json_t *decoder_json(const struct tok_raw *r)
@@ -275,11 +313,9 @@ static json_t *decoder_json(const struct tok_raw *r)
         return json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 1, "trim_offsets", 1, "use_regex", 1);
     if (r->model == TOK_RAW_WORDPIECE)
         return json_pack("{s:s,s:s,s:b}", "type", "WordPiece", "prefix", "##", "cleanup", 1);
-    if (r->model == TOK_RAW_UNIGRAM)
-        return json_pack("{s:s,s:[{s:s},o]}", "type", "Sequence", "decoders", "type", "ByteFallback", metaspace_json(r));
     return json_pack("{s:s,s:[{s:s,s:{s:s},s:s},{s:s},{s:s},{s:s,s:s,s:i,s:i}]}", "type", "Sequence", "decoders", "type", "Replace",
                      "pattern", "String", MARK, "content", " ", "type", "ByteFallback", "type", "Fuse", "type", "Strip", "content",
-                     " ", "start", (int)r->dummy_prefix, "stop", 0);
+                     " ", "start", r->prefix != TOK_PREPEND_NEVER || r->collapse_spaces, "stop", 0);
 }
 
 /* {"SpecialToken": ...} for a role, and its entry among the special tokens. */
@@ -323,8 +359,9 @@ static int config_roles(const struct tok_raw *r, json_t *config)
 {
     for (int i = 0; i < TOK_ROLE_COUNT; i++) {
         const char *key = tok_role_key((enum tok_role)i);
-        bool there = !json_is_null(json_object_get(config, key)) && json_object_get(config, key);
-        if (!there && r->role[i] >= 0 && (size_t)r->role[i] < r->n && json_object_set_new(config, key, role_text(r, (enum tok_role)i)))
+        const json_t *there = json_object_get(config, key);
+        if ((!there || json_is_null(there)) && r->role[i] >= 0 && (size_t)r->role[i] < r->n &&
+            json_object_set_new(config, key, role_text(r, (enum tok_role)i)))
             return NUN_ENOMEM;
     }
     return 0;
@@ -332,11 +369,15 @@ static int config_roles(const struct tok_raw *r, json_t *config)
 
 int tok_raw_document(const struct tok_raw *r, json_t *config, json_t **doc)
 {
-    json_t *post;
+    unsigned mark = json_mark();
+    json_t *post = NULL;
     TRY(config_roles(r, config));
     TRY(post_json(r, &post));
     *doc = json_pack("{s:s,s:n,s:n,s:o,s:o,s:o,s:o,s:o,s:o}", "version", "1.0", "truncation", "padding", "added_tokens", added_json(r),
                      "normalizer", normalizer_json(r), "pre_tokenizer", splitter_json(r), "post_processor", post, "decoder",
                      decoder_json(r), "model", model_json(r));
-    return *doc ? 0 : err_set(NUN_ENOMEM, "tokenizer: out of memory while converting");
+    if (*doc && json_check(mark) == 0)
+        return 0;
+    json_decref(*doc);
+    return err_set(NUN_ENOMEM, "tokenizer: out of memory while converting");
 }

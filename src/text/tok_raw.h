@@ -18,9 +18,15 @@ struct tok_preset {
     unsigned on;        /* enum tok_preset_bits */
     const char *patterns[6];
 };
-enum tok_preset_bits { PRESET_NFC = 1, PRESET_WHOLE = 2 /* a whole word wins over merges */, PRESET_BOS = 4, PRESET_GPT2 = 8 /* ByteLevel's own regex */ };
+enum tok_preset_bits {
+    PRESET_NFC = 1,
+    PRESET_WHOLE = 2, /* a whole word wins over merges */
+    PRESET_BOS = 4, PRESET_EOS = 8, /* around a text, where the file does not say */
+    PRESET_GPT2 = 16, /* ByteLevel's own regex runs last */
+};
 const struct tok_preset *tok_preset_named(struct span name); /* NULL when unknown */
 const struct tok_preset *tok_preset_ranked(size_t ranks);
+const struct tok_preset *tok_preset_at(size_t i); /* NULL behind the last */
 
 enum tok_raw_model { TOK_RAW_BPE, TOK_RAW_UNIGRAM, TOK_RAW_WORDPIECE };
 
@@ -33,7 +39,9 @@ struct tok_raw {
     json_t *merges;                 /* NULL: by score (see `ranked`) */
     bool ranked;                    /* scores are tiktoken ranks: smaller is earlier */
     struct span charsmap;           /* SentencePiece's compiled normalisation */
-    bool dummy_prefix, collapse_spaces, byte_fallback, lowercase;
+    enum tok_prepend prefix;        /* a blank in front of: no text, the first piece of text, each between added tokens */
+    bool collapse_spaces, byte_fallback;
+    bool lowercase, keep_accents, keep_han; /* WordPiece */
     int32_t role[TOK_ROLE_COUNT];
     bool add_bos, add_eos;          /* cls and sep for WordPiece */
 };
@@ -51,7 +59,10 @@ int tok_read_vocab_json(const char *path, json_t *config, json_t **doc); /* voca
 int tok_read_vocab_txt(const char *path, json_t *config, json_t **doc); /* BERT's vocab.txt */
 int tok_read_tiktoken(const char *path, json_t *config, json_t **doc); /* *.tiktoken */
 
-/* tok_src_spm.c, for tests and the fuzzer: the bytes of a tokenizer.model. */
+/* The same from bytes, for tests and fuzzers; `place` stands for the path in errors. */
+struct gguf;
 int tok_spm_parse(struct span file, const char *place, struct tok_raw *out);
+int tok_tiktoken_parse(struct span file, const char *place, struct tok_raw *out);
+int tok_gguf_parse(const struct gguf *g, const char *place, struct tok_raw *out);
 
 #endif

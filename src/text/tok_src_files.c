@@ -20,24 +20,58 @@ static bool next_line(struct span *in, struct span *line)
 
 /* ---- vocab.json, merges.txt ---- */
 
-/* Which cut the classes have, and whether <s> and </s> go around. Others need their tokenizer.json. */
-static const struct { const char *name, *preset; bool ends; } classes[] = {
-    {"", "gpt-2", false}, {"GPT2Tokenizer", "gpt-2", false}, {"CodeGenTokenizer", "gpt-2", false}, {"Qwen2Tokenizer", "qwen2", false},
-    {"RobertaTokenizer", "gpt-2", true}, {"BartTokenizer", "gpt-2", true}, {"LongformerTokenizer", "gpt-2", true},
+/* Which cut the classes have, whether <s> and </s> go around, and their special tokens where no config names them (in the
+ * order of the roles: bos eos pad unk sep cls mask, "-" for none). Others need their tokenizer.json. */
+static const struct class { const char *name, *preset; bool ends; const char *roles; } classes[] = {
+    {"", "gpt-2", false, "<|endoftext|> <|endoftext|> - <|endoftext|> - - -"},
+    {"GPT2Tokenizer", "gpt-2", false, "<|endoftext|> <|endoftext|> - <|endoftext|> - - -"},
+    {"CodeGenTokenizer", "gpt-2", false, "<|endoftext|> <|endoftext|> - <|endoftext|> - - -"},
+    {"Qwen2Tokenizer", "qwen2", false, "- <|endoftext|> <|endoftext|> <|endoftext|> - - -"},
+    {"RobertaTokenizer", "gpt-2", true, "<s> </s> <pad> <unk> </s> <s> <mask>"},
+    {"BartTokenizer", "gpt-2", true, "<s> </s> <pad> <unk> </s> <s> <mask>"},
+    {"LongformerTokenizer", "gpt-2", true, "<s> </s> <pad> <unk> </s> <s> <mask>"},
 };
+
+static void find_role(struct tok_raw *r, enum tok_role role, struct span text)
+{
+    for (size_t i = 0; text.len && i < r->n; i++)
+        if (span_eq(r->piece[i].text, text)) {
+            r->role[role] = (int32_t)i;
+            r->piece[i].kind = TOK_KIND_CONTROL;
+            return;
+        }
+}
+
+/* The special tokens: of the config, else of the class. */
+static void find_roles(struct tok_raw *r, const json_t *config, const char *defaults)
+{
+    for (int role = 0; role < TOK_ROLE_COUNT; role++, defaults += strcspn(defaults, " ") + 1) {
+        const json_t *v = json_object_get(config, tok_role_key((enum tok_role)role));
+        struct span text = tok_json_str(json_is_object(v) ? json_object_get(v, "content") : v);
+        struct span usual = span_of(defaults, strcspn(defaults, " "));
+        find_role(r, (enum tok_role)role, text.len || v ? text : span_is(usual, "-") ? (struct span){0} : usual);
+    }
+}
 
 static int apply_class(struct tok_raw *r, const json_t *config, const char *path)
 {
+    static const char where[] = "tokenizer_config.json";
     struct span name = tok_json_str(json_object_get(config, "tokenizer_class"));
+    const struct class *c = NULL;
+    bool prefix = false;
     if (span_ends(name, SPAN("Fast")))
         name.len -= 4;
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        if (span_is(name, classes[i].name)) {
-            r->preset = tok_preset_named(span_str(classes[i].preset));
-            r->add_bos = r->add_eos = classes[i].ends;
-            return 0;
-        }
-    return err_set(NUN_EUNSUP, "%s: tokenizer_class \"%.*s\" is not known without a tokenizer.json", path, (int)name.len, name.ptr);
+        if (span_is(name, classes[i].name))
+            c = &classes[i];
+    if (!c)
+        return err_set(NUN_EUNSUP, "%s: tokenizer_class \"%.*s\" is not known without a tokenizer.json", path, (int)name.len, name.ptr);
+    r->preset = tok_preset_named(span_str(c->preset));
+    r->add_bos = r->add_eos = c->ends;
+    find_roles(r, config, c->roles);
+    TRY(tok_json_bool(config, where, "add_prefix_space", &prefix));
+    r->prefix = prefix ? TOK_PREPEND_ALWAYS : TOK_PREPEND_NEVER;
+    return c->ends ? 0 : tok_json_bool(config, where, "add_bos_token", &r->add_bos);
 }
 
 /* {"piece": id}: pieces in the order of ids, which must leave no gap. */
@@ -122,12 +156,6 @@ int tok_read_vocab_json(const char *path, json_t *config, json_t **doc)
         rc = read_added(&raw, added);
     if (rc == 0)
         rc = apply_class(&raw, config, path);
-    for (size_t i = 0; rc == 0 && i < raw.n; i++) { /* the names that these classes' special tokens have */
-        if (span_is(raw.piece[i].text, "<s>") && raw.add_bos)
-            raw.role[TOK_BOS] = (int32_t)i;
-        if (span_is(raw.piece[i].text, "</s>") && raw.add_eos)
-            raw.role[TOK_EOS] = (int32_t)i;
-    }
     if (rc == 0)
         rc = tok_raw_document(&raw, config, doc);
     tok_raw_free(&raw);
@@ -155,6 +183,19 @@ static int read_lines(struct tok_raw *r, struct span text)
     return 0;
 }
 
+static int read_bert_config(const json_t *config, struct tok_raw *r)
+{
+    static const char where[] = "tokenizer_config.json";
+    bool han = true, accents;
+    TRY(tok_json_bool(config, where, "do_lower_case", &r->lowercase));
+    accents = r->lowercase; /* unless told otherwise */
+    TRY(tok_json_bool(config, where, "strip_accents", &accents));
+    TRY(tok_json_bool(config, where, "tokenize_chinese_chars", &han));
+    r->keep_accents = !accents;
+    r->keep_han = !han;
+    return 0;
+}
+
 int tok_read_vocab_txt(const char *path, json_t *config, json_t **doc)
 {
     struct buf text;
@@ -165,7 +206,7 @@ int tok_read_vocab_txt(const char *path, json_t *config, json_t **doc)
     raw.lowercase = raw.add_bos = raw.add_eos = true;
     int rc = file_read(path, &text);
     if (rc == 0)
-        rc = tok_json_bool(config, "tokenizer_config.json", "do_lower_case", &raw.lowercase);
+        rc = read_bert_config(config, &raw);
     if (rc == 0)
         rc = read_lines(&raw, buf_view(&text));
     if (rc == 0)
@@ -200,21 +241,59 @@ static int read_rank(struct tok_raw *r, struct span line, const char *path)
     return tok_raw_push(r, span_of(spelled, used), (double)value, TOK_KIND_NORMAL);
 }
 
+/* Special tokens behind the ranks, which the files leave out. A config may list more. */
+static const struct { size_t ranks, id; const char *text; enum tok_role role; } specials[] = {
+    {50256, 50256, "<|endoftext|>", TOK_EOS},        {100256, 100257, "<|endoftext|>", TOK_EOS},
+    {100256, 100258, "<|fim_prefix|>", TOK_NO_ROLE}, {100256, 100259, "<|fim_middle|>", TOK_NO_ROLE},
+    {100256, 100260, "<|fim_suffix|>", TOK_NO_ROLE}, {100256, 100276, "<|endofprompt|>", TOK_NO_ROLE},
+    {128000, 128000, "<|begin_of_text|>", TOK_BOS},  {128000, 128001, "<|end_of_text|>", TOK_EOS},
+    {128000, 128006, "<|start_header_id|>", TOK_NO_ROLE}, {128000, 128007, "<|end_header_id|>", TOK_NO_ROLE},
+    {128000, 128009, "<|eot_id|>", TOK_NO_ROLE},     {151643, 151643, "<|endoftext|>", TOK_EOS},
+    {151643, 151644, "<|im_start|>", TOK_NO_ROLE},   {151643, 151645, "<|im_end|>", TOK_NO_ROLE},
+    {199998, 199999, "<|endoftext|>", TOK_EOS},      {199998, 200018, "<|endofprompt|>", TOK_NO_ROLE},
+};
+
+/* Ids between them have no text. */
+static int add_specials(struct tok_raw *r)
+{
+    size_t ranks = r->n;
+    for (size_t i = 0; i < sizeof specials / sizeof *specials; i++) {
+        if (specials[i].ranks != ranks)
+            continue;
+        while (r->n < specials[i].id)
+            TRY(tok_raw_push(r, (struct span){0}, 0, TOK_KIND_UNUSED));
+        if (specials[i].role != TOK_NO_ROLE)
+            r->role[specials[i].role] = (int32_t)r->n;
+        TRY(tok_raw_push(r, span_str(specials[i].text), 0, TOK_KIND_CONTROL));
+    }
+    return 0;
+}
+
+int tok_tiktoken_parse(struct span file, const char *path, struct tok_raw *r)
+{
+    struct span line;
+    r->ranked = true;
+    r->prefix = TOK_PREPEND_NEVER;
+    while (next_line(&file, &line))
+        if (line.len)
+            TRY(read_rank(r, line, path));
+    r->preset = tok_preset_ranked(r->n);
+    if (!r->preset)
+        return err_set(NUN_EUNSUP, "%s: %zu ranks belong to no family whose regex is known", path, r->n);
+    TRY(add_specials(r));
+    r->add_bos = (r->preset->on & PRESET_BOS) && r->role[TOK_BOS] >= 0;
+    return 0;
+}
+
 int tok_read_tiktoken(const char *path, json_t *config, json_t **doc)
 {
     struct buf text;
     struct tok_raw raw;
-    struct span rest, line;
     buf_init(&text, MEM_TEXT, LIMIT_OF(json_bytes));
     tok_raw_init(&raw);
-    raw.ranked = true;
     int rc = file_read(path, &text);
-    rest = buf_view(&text);
-    while (rc == 0 && next_line(&rest, &line))
-        rc = line.len ? read_rank(&raw, line, path) : 0;
-    raw.preset = tok_preset_ranked(raw.n);
-    if (rc == 0 && !raw.preset)
-        rc = err_set(NUN_EUNSUP, "%s: %zu ranks belong to no family whose regex is known", path, raw.n);
+    if (rc == 0)
+        rc = tok_tiktoken_parse(buf_view(&text), path, &raw);
     if (rc == 0)
         rc = tok_raw_document(&raw, config, doc);
     tok_raw_free(&raw);

@@ -11,12 +11,17 @@ static const struct { const char *key; enum tok_role role; } role_keys[] = {
     {KEY("mask_token_id"), TOK_MASK},
 };
 
-/* What each kind of model means, and what it adds when the file does not say. */
-static const struct kind { const char *name; enum tok_raw_model model; bool byte_level, fallback, collapse, bos, eos; } kinds[] = {
-    {"gpt2", TOK_RAW_BPE, true, false, false, false, false},
-    {"llama", TOK_RAW_BPE, false, true, false, true, false},
-    {"t5", TOK_RAW_UNIGRAM, false, false, true, false, true},
-    {"bert", TOK_RAW_WORDPIECE, false, false, false, true, true},
+/* What each kind of model means, what it adds and which ids have a role when the file does not say. */
+static const struct kind {
+    const char *name;
+    enum tok_raw_model model;
+    bool byte_level, fallback, collapse, bos, eos;
+    int32_t role[TOK_ROLE_COUNT]; /* bos eos pad unk sep cls mask */
+} kinds[] = {
+    {"gpt2", TOK_RAW_BPE, true, false, false, false, false, {-1, -1, -1, -1, -1, -1, -1}},
+    {"llama", TOK_RAW_BPE, false, true, false, true, false, {1, 2, -1, 0, -1, -1, -1}},
+    {"t5", TOK_RAW_UNIGRAM, false, false, true, false, true, {-1, 1, 0, 2, -1, -1, -1}},
+    {"bert", TOK_RAW_WORDPIECE, false, false, false, true, true, {101, -1, 0, 100, 102, -1, 103}},
 };
 
 /* GGUF writes BERT's words with U+2581 in front and the pieces inside of words bare. */
@@ -62,7 +67,7 @@ static int read_pieces(const struct gguf *g, const char *path, struct tok_raw *r
     return 0;
 }
 
-static int read_merges(const struct gguf *g, struct tok_raw *r)
+static int read_merges(const struct gguf *g, struct tok_raw *r, const char *path)
 {
     const struct gguf_value *merges = NULL;
     struct span text;
@@ -72,16 +77,21 @@ static int read_merges(const struct gguf *g, struct tok_raw *r)
     r->merges = json_array();
     for (size_t at = 0; r->merges && gguf_next_string(merges, &at, &text);)
         if (json_array_append_new(r->merges, json_stringn(text.ptr, text.len)))
-            return err_set(NUN_EFORMAT, KEY("merges") ": item %zu is not UTF-8", json_array_size(r->merges));
+            return err_set(NUN_EFORMAT, "%s: " KEY("merges") ": item %zu is not UTF-8", path, json_array_size(r->merges));
     return r->merges ? 0 : NUN_ENOMEM;
 }
 
-static int read_roles(const struct gguf *g, struct tok_raw *r)
+static int read_roles(const struct gguf *g, const struct kind *kind, const char *path, struct tok_raw *r)
 {
     for (size_t i = 0; i < sizeof role_keys / sizeof *role_keys; i++) {
+        enum tok_role role = role_keys[i].role;
         int64_t id = -1;
-        TRY(gguf_get_int(g, role_keys[i].key, 0, INT32_MAX, &id));
-        r->role[role_keys[i].role] = (int32_t)id;
+        TRY(gguf_get_int(g, role_keys[i].key, 0, UINT32_MAX, &id));
+        if (id >= 0 && id != UINT32_MAX && (size_t)id >= r->n) /* all bits set says "none" */
+            return err_set(NUN_EFORMAT, "%s: %s is %lld, there are %zu tokens", path, role_keys[i].key, (long long)id, r->n);
+        if (id < 0 && (size_t)kind->role[role] < r->n)
+            id = kind->role[role];
+        r->role[role] = id == UINT32_MAX ? -1 : (int32_t)id;
     }
     if (r->role[TOK_CLS] < 0) /* newer files call them bos and eos */
         r->role[TOK_CLS] = r->role[TOK_BOS];
@@ -90,23 +100,38 @@ static int read_roles(const struct gguf *g, struct tok_raw *r)
     return 0;
 }
 
-static int read_switches(const struct gguf *g, const struct kind *kind, struct tok_raw *r)
+static int read_normalizer(const struct gguf *g, const struct kind *kind, const char *path, struct tok_raw *r)
 {
     const struct gguf_value *map = gguf_value_find(g, KEY("precompiled_charsmap"));
+    bool prefix = true, accents = false;
     r->byte_fallback = kind->fallback;
     r->collapse_spaces = kind->collapse;
     r->lowercase = true;
-    r->add_bos = kind->bos || (r->preset && (r->preset->on & PRESET_BOS));
-    r->add_eos = kind->eos;
-    if (map && map->is_array && (map->type == GGUF_U8 || map->type == GGUF_I8))
+    if (map && (!map->is_array || (map->type != GGUF_U8 && map->type != GGUF_I8)))
+        return err_set(NUN_EFORMAT, "%s: " KEY("precompiled_charsmap") ": expected an array of bytes", path);
+    if (map)
         r->charsmap = span_of(map->data, map->bytes);
-    TRY(gguf_get_bool(g, KEY("add_space_prefix"), &r->dummy_prefix));
+    TRY(gguf_get_bool(g, KEY("add_space_prefix"), &prefix));
     TRY(gguf_get_bool(g, KEY("remove_extra_whitespaces"), &r->collapse_spaces));
+    TRY(gguf_get_bool(g, KEY("normalizer.lowercase"), &r->lowercase));
+    accents = r->lowercase;
+    TRY(gguf_get_bool(g, KEY("normalizer.strip_accents"), &accents));
+    r->keep_accents = !accents;
+    r->prefix = prefix && !kind->byte_level ? TOK_PREPEND_ALWAYS : TOK_PREPEND_NEVER;
+    return 0;
+}
+
+static int read_ends(const struct gguf *g, const struct kind *kind, struct tok_raw *r)
+{
+    r->add_bos = kind->bos || (r->preset && (r->preset->on & PRESET_BOS));
+    r->add_eos = kind->eos || (r->preset && (r->preset->on & PRESET_EOS));
     TRY(gguf_get_bool(g, KEY("add_bos_token"), &r->add_bos));
+    if (kind->model == TOK_RAW_WORDPIECE) /* theirs is the separator */
+        return gguf_get_bool(g, KEY("add_sep_token"), &r->add_eos);
     return gguf_get_bool(g, KEY("add_eos_token"), &r->add_eos);
 }
 
-static int read_all(const struct gguf *g, const char *path, struct tok_raw *r)
+int tok_gguf_parse(const struct gguf *g, const char *path, struct tok_raw *r)
 {
     struct span model = {0}, pre = SPAN("default");
     const struct kind *kind = NULL;
@@ -122,9 +147,13 @@ static int read_all(const struct gguf *g, const char *path, struct tok_raw *r)
     if (kind->byte_level && !r->preset)
         return err_set(NUN_EUNSUP, "%s: " KEY("pre") " is \"%.*s\", which is not known", path, (int)pre.len, pre.ptr);
     TRY(read_pieces(g, path, r));
-    TRY(read_merges(g, r));
-    TRY(read_roles(g, r));
-    return read_switches(g, kind, r);
+    TRY(read_merges(g, r, path));
+    if (kind->byte_level && !r->merges)
+        return err_set(NUN_EFORMAT, "%s: no " KEY("merges"), path);
+    TRY(read_roles(g, kind, path, r));
+    TRY(read_normalizer(g, kind, path, r));
+    TRY(read_ends(g, kind, r));
+    return 0;
 }
 
 int tok_read_gguf(const char *path, json_t *config, json_t **doc)
@@ -133,8 +162,8 @@ int tok_read_gguf(const char *path, json_t *config, json_t **doc)
     struct tok_raw raw;
     TRY(gguf_open(path, &g));
     tok_raw_init(&raw);
-    int rc = read_all(g, path, &raw);
-    if (rc >= 0)
+    int rc = tok_gguf_parse(g, path, &raw);
+    if (rc == 0)
         rc = tok_raw_document(&raw, config, doc);
     tok_raw_free(&raw);
     gguf_close(g);

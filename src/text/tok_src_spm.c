@@ -117,7 +117,7 @@ static int normalizer_field(struct spm *m, const struct field *f)
     if (f->number == 2 && f->wire == BYTES)
         m->raw->charsmap = f->bytes;
     else if (f->number == 3)
-        m->raw->dummy_prefix = f->value;
+        m->raw->prefix = f->value ? TOK_PREPEND_ALWAYS : TOK_PREPEND_NEVER;
     else if (f->number == 4)
         m->raw->collapse_spaces = f->value;
     else if (f->number == 5 && !f->value)
@@ -157,18 +157,33 @@ int tok_spm_parse(struct span file, const char *place, struct tok_raw *out)
     return 0;
 }
 
-/* What slow tokenizers of these classes add around a text, where the config does not say. */
-static const struct { const char *name; bool bos, eos; } classes[] = {
-    {"LlamaTokenizer", true, false}, {"CodeLlamaTokenizer", true, false}, {"GemmaTokenizer", true, false},
-    {"InternLM2Tokenizer", true, false}, {"T5Tokenizer", false, true}, {"MT5Tokenizer", false, true},
-    {"SiglipTokenizer", false, true},
+/* What slow tokenizers of these classes add around a text, and how many <extra_id_N> behind their pieces, where the
+ * config does not say. */
+static const struct { const char *name; bool bos, eos; size_t extra; } classes[] = {
+    {"LlamaTokenizer", true, false, 0}, {"CodeLlamaTokenizer", true, false, 0}, {"GemmaTokenizer", true, false, 0},
+    {"InternLM2Tokenizer", true, false, 0}, {"T5Tokenizer", false, true, 100}, {"MT5Tokenizer", false, true, 100},
+    {"SiglipTokenizer", false, true, 0},
 };
+
+/* <extra_id_99> ... <extra_id_0>, which T5 puts behind the pieces; newer configs list them. */
+static int add_extra(struct tok_raw *r, size_t n)
+{
+    for (size_t i = n; i-- > 0;) {
+        const char *text = arena_printf(&r->mem, "<extra_id_%zu>", i);
+        if (!text)
+            return NUN_ENOMEM;
+        TRY(tok_raw_push(r, span_str(text), 0, TOK_KIND_CONTROL));
+    }
+    return 0;
+}
 
 /* Others (XLM-RoBERTa, MBart, ...) shift ids or add other tokens: they need their tokenizer.json. */
 static int apply_class(struct tok_raw *r, const json_t *config, const char *place)
 {
+    static const char where[] = "tokenizer_config.json";
     struct span name = tok_json_str(json_object_get(config, "tokenizer_class"));
-    bool known = !name.len || span_is(name, "PreTrainedTokenizerFast");
+    bool known = !name.len || span_is(name, "PreTrainedTokenizerFast"), legacy = true, prefix = r->prefix != TOK_PREPEND_NEVER;
+    size_t extra = 0;
     r->add_bos = !name.len && r->model == TOK_RAW_BPE && r->role[TOK_BOS] >= 0;
     if (span_ends(name, SPAN("Fast")))
         name.len -= 4;
@@ -176,12 +191,18 @@ static int apply_class(struct tok_raw *r, const json_t *config, const char *plac
         if (span_is(name, classes[i].name)) {
             r->add_bos = classes[i].bos;
             r->add_eos = classes[i].eos;
+            extra = classes[i].extra;
             known = true;
         }
     if (!known)
         return err_set(NUN_EUNSUP, "%s: tokenizer_class \"%.*s\" is not known without a tokenizer.json", place, (int)name.len, name.ptr);
-    TRY(tok_json_bool(config, "tokenizer_config.json", "add_bos_token", &r->add_bos));
-    return tok_json_bool(config, "tokenizer_config.json", "add_eos_token", &r->add_eos);
+    TRY(tok_json_bool(config, where, "add_bos_token", &r->add_bos));
+    TRY(tok_json_bool(config, where, "add_eos_token", &r->add_eos));
+    TRY(tok_json_bool(config, where, "legacy", &legacy));
+    TRY(tok_json_bool(config, where, "add_prefix_space", &prefix));
+    TRY(tok_json_size(config, where, "extra_ids", &extra));
+    r->prefix = !prefix ? TOK_PREPEND_NEVER : legacy ? TOK_PREPEND_ALWAYS : TOK_PREPEND_FIRST;
+    return json_object_get(config, "added_tokens_decoder") ? 0 : add_extra(r, extra);
 }
 
 int tok_read_spm(const char *path, json_t *config, json_t **doc)

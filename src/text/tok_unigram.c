@@ -15,16 +15,25 @@ struct tok_node { double score; uint32_t from; int32_t id; }; /* from == NOWHERE
 
 static const double unk_penalty = 10;
 
+/* "<0x41>" is what a byte is called, not text. */
+static bool is_byte(const struct unigram *u, int32_t id, struct span text)
+{
+    bool found = false;
+    for (int i = 0; u->byte_fallback && text.len == 6 && i < 256; i++)
+        found = found || u->byte[i] == id;
+    return found;
+}
+
 static int fill_trie(struct tokenizer *t, struct unigram *u)
 {
     double least = 0;
     for (size_t i = 0; i < t->n_vocab; i++) {
         const struct tok_entry *e = &t->vocab[i];
-        if (!e->in_model || !e->text.len)
+        if (!e->in_model || !e->text.len || e->score <= TOK_NEVER)
             continue;
         if (i == 0 || e->score < least)
             least = e->score;
-        if (tok_model_id(t, e->text) == (int32_t)i)
+        if (tok_model_id(t, e->text) == (int32_t)i && !is_byte(u, (int32_t)i, e->text))
             TRY(tok_trie_put(&u->trie, e->text, (uint32_t)i));
     }
     u->unk_score = least - unk_penalty;
