@@ -7,6 +7,7 @@
 #include "kernels/attention.h"
 #include "kernels/cpu.h"
 #include "kernels/gemm.h"
+#include "kernels/recur.h"
 
 #define KERNEL(name, ret, ...) typedef ret name##_fn(__VA_ARGS__);
 #include "kernels/kernels.def"

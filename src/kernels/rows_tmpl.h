@@ -66,6 +66,7 @@ VEC_FN struct act_pair act_sigmoid(vec x)
     vec s = v_sigmoid(x);
     return (struct act_pair){s, v_mul(s, v_sub(v_set(1.0f), s))};
 }
+VEC_FN struct act_pair act_softplus(vec x) { return (struct act_pair){v_softplus(x), v_sigmoid(x)}; }
 VEC_FN struct act_pair act_none(vec x) { return (struct act_pair){x, v_set(1.0f)}; }
 
 struct act_loops {
@@ -110,6 +111,7 @@ ACT_LOOPS(act_gelu_tanh)
 ACT_LOOPS(act_quick_gelu)
 ACT_LOOPS(act_tanh)
 ACT_LOOPS(act_sigmoid)
+ACT_LOOPS(act_softplus)
 
 #define ACT_ROW(f) {f##_map, f##_slope, f##_glu, f##_glu_slope}
 static const struct act_loops act_loops[ACT_COUNT] = {
@@ -117,7 +119,7 @@ static const struct act_loops act_loops[ACT_COUNT] = {
     [ACT_RELU2] = ACT_ROW(act_relu2),     [ACT_SILU] = ACT_ROW(act_silu),
     [ACT_GELU] = ACT_ROW(act_gelu),       [ACT_GELU_TANH] = ACT_ROW(act_gelu_tanh),
     [ACT_QUICK_GELU] = ACT_ROW(act_quick_gelu), [ACT_TANH] = ACT_ROW(act_tanh),
-    [ACT_SIGMOID] = ACT_ROW(act_sigmoid),
+    [ACT_SIGMOID] = ACT_ROW(act_sigmoid), [ACT_SOFTPLUS] = ACT_ROW(act_softplus),
 };
 
 static void act_rows(enum act_kind kind, int rows, int cols, float *x, ptrdiff_t ld)

@@ -46,6 +46,7 @@ VEC_FN vec v_fma(vec a, vec b, vec c) { VEC_EACH(fmaf(a.x[i], b.x[i], c.x[i])); 
 /* The second operand when either is NaN. */
 VEC_FN vec v_max(vec a, vec b) { VEC_EACH(a.x[i] > b.x[i] ? a.x[i] : b.x[i]); }
 VEC_FN vec v_min(vec a, vec b) { VEC_EACH(a.x[i] < b.x[i] ? a.x[i] : b.x[i]); }
+VEC_FN vec v_sqrt(vec a) { VEC_EACH(sqrtf(a.x[i])); }
 VEC_FN vec v_abs(vec a) { VEC_EACH(vec_float1(vec_bits1(a.x[i]) & 0x7fffffffu)); }
 VEC_FN vec v_copysign(vec a, vec s)
 {

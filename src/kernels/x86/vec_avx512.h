@@ -30,6 +30,7 @@ VEC_FN vec v_div(vec x, vec y) { return _mm512_div_ps(x, y); }
 VEC_FN vec v_fma(vec x, vec y, vec z) { return _mm512_fmadd_ps(x, y, z); }
 VEC_FN vec v_max(vec x, vec y) { return _mm512_max_ps(x, y); }
 VEC_FN vec v_min(vec x, vec y) { return _mm512_min_ps(x, y); }
+VEC_FN vec v_sqrt(vec x) { return _mm512_sqrt_ps(x); }
 VEC_FN vec v_abs(vec x) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), x); }
 VEC_FN vec v_copysign(vec x, vec s) { return _mm512_or_ps(v_abs(x), _mm512_and_ps(_mm512_set1_ps(-0.0f), s)); }
 VEC_FN vec v_if_gt(vec x, vec y, vec yes, vec no)
