@@ -7,6 +7,7 @@
 #include <strings.h>
 #include "base/ck.h"
 #include "base/err.h"
+#include "tensor/enc.h"
 #include "tensor/quant.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -158,6 +159,8 @@ const struct dtype_info dtype_table[DT_COUNT] = {
     {#name, st, gguf, block_values, block_bytes, doc, decode_##name, encode_##name},
 #define DTYPE_BLOCK(name, gguf, block_values, block_bytes, st, doc) \
     {#name, st, gguf, block_values, block_bytes, doc, quant_decode_##name, NULL},
+#define DTYPE_CODED(name, gguf, block_values, block_bytes, st, doc) \
+    {#name, st, gguf, block_values, block_bytes, doc, quant_decode_##name, enc_##name},
 #include "tensor/dtype.def"
 #undef DTYPE
 };
