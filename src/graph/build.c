@@ -91,10 +91,16 @@ struct g_tensor *g_attention(struct graph *g, struct g_tensor *q, struct g_tenso
 }
 
 struct g_tensor *g_attention_cached(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
-                                    struct g_tensor *state, int layer, float scale, float softcap)
+                                    struct g_tensor *state, int layer, float scale, float softcap, int window)
 {
-    union g_attr a = {.cached = {scale, softcap, layer}};
+    union g_attr a = {.cached = {scale, softcap, layer, window}};
     return g_op(g, OP_attention_cached, &a, 4, IN(q, k, v, state));
+}
+
+struct g_tensor *g_window_spans(struct graph *g, struct g_tensor *spans, int window)
+{
+    union g_attr a = {.window = {window}};
+    return g_op(g, OP_window_spans, &a, 1, IN(spans));
 }
 
 struct g_tensor *g_act(struct graph *g, struct g_tensor *x, enum act_kind act)

@@ -52,7 +52,8 @@ union g_attr {
     struct { float eps, offset; } norm;                 /* rms_norm*, layer_norm*, l2_norm* */
     struct { int rotary_dims; bool interleaved, inverse; float mscale; } rope;
     struct { float scale, softcap; } attention;         /* attention*; softcap 0: none */
-    struct { float scale, softcap; int layer; } cached; /* attention_cached */
+    struct { float scale, softcap; int layer, window; } cached; /* attention_cached; window 0: none */
+    struct { int keys; } window;                        /* window_spans */
     struct { bool b_transposed, a_transposed; } matmul;
     struct { int axis; int64_t from, to, full; } range; /* slice, slice_grad, concat (axis only) */
     struct { int perm[4]; } transpose;
@@ -138,7 +139,8 @@ struct g_tensor *g_rope(struct graph *g, struct g_tensor *x, struct g_tensor *po
 struct g_tensor *g_attention(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
                              struct g_tensor *spans, float scale, float softcap);
 struct g_tensor *g_attention_cached(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
-                                    struct g_tensor *state, int layer, float scale, float softcap);
+                                    struct g_tensor *state, int layer, float scale, float softcap, int window);
+struct g_tensor *g_window_spans(struct graph *g, struct g_tensor *spans, int window);
 struct g_tensor *g_act(struct graph *g, struct g_tensor *x, enum act_kind act);
 struct g_tensor *g_glu(struct graph *g, struct g_tensor *gate, struct g_tensor *up, enum act_kind act);
 struct g_tensor *g_add(struct graph *g, struct g_tensor *x, struct g_tensor *y);

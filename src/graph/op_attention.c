@@ -163,6 +163,37 @@ void run_attention_grad(const struct g_tensor *t, const struct g_env *env)
     }
 }
 
+/* ---- windows ---- */
+
+int shape_window_spans(struct g_tensor *t)
+{
+    const struct g_tensor *s = t->in[0];
+    if (s->dt != DT_I32 || s->shape.n != 3 || s->shape.d[2] % 2 || t->attr.window.keys < 1)
+        return misfit("window_spans", s, s);
+    t->dt = DT_I32;
+    t->shape = s->shape;
+    return 0;
+}
+
+void cost_window_spans(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    out->bytes = 8.0 * (double)g_count(t);
+}
+
+void run_window_spans(const struct g_tensor *t, const struct g_env *env)
+{
+    size_t lo, hi, width = (size_t)g_last(t), tokens = (size_t)t->shape.d[1];
+    par_share(&env->par, (size_t)g_rows(t), 16, &lo, &hi);
+    for (size_t i = lo; i < hi; i++) {
+        int32_t first = (int32_t)(i % tokens) + 1 - t->attr.window.keys;
+        for (size_t k = i * width; k < (i + 1) * width; k += 2) {
+            int32_t from = g_i32(t->in[0])[k];
+            g_i32(t)[k] = from > first ? from : first;
+            g_i32(t)[k + 1] = g_i32(t->in[0])[k + 1];
+        }
+    }
+}
+
 /* ---- cached ---- */
 
 int shape_attention_cached(struct g_tensor *t)
@@ -230,9 +261,16 @@ static void attend(const struct g_tensor *t, const struct g_env *env, const stru
         return;
     }
     float *const *pages = r->pages + (ptrdiff_t)t->attr.cached.layer * r->page_stride;
+    int32_t spans[PART][4];
+    for (int row = i; row < end; row++) {
+        const int32_t *span = step->rows[row].span;
+        int32_t first = t->attr.cached.window ? step->rows[row].position + 1 - t->attr.cached.window : 0;
+        for (int s = 0; s < 4; s++)
+            spans[row - i][s] = s % 2 || span[s] > first ? span[s] : first;
+    }
     struct attn a = {
         .queries = end - i, .heads = group, .D = D, .q = g_f32(q) + at, .out = g_f32(t) + at, .q_stride = (ptrdiff_t)H * D,
-        .spans = r->span, .span_stride = sizeof(struct kv_row) / sizeof(int32_t), .n_spans = 2,
+        .spans = spans[0], .span_stride = 4, .n_spans = 2,
         .keys = r->page_stride * KV_PAGE,
         .k = {.pages = pages, .offset = head, .stride = D},
         .v = {.pages = pages, .offset = head + (ptrdiff_t)Hkv * KV_PAGE * D, .stride = D},

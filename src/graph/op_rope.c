@@ -12,8 +12,9 @@ int shape_rope(struct g_tensor *t)
         return op_bad(t, 0, "[T, H, D] with an even number of rotated dimensions, up to D");
     if (g_count(t->in[1]) * g_last(x) * x->shape.d[x->shape.n - 2] != g_count(x))
         return op_bad(t, 1, "a position a row");
-    if (t->in[2]->dt != DT_F32 || g_count(t->in[2]) != rotary / 2)
-        return op_bad(t, 2, "F32, a frequency a rotated pair");
+    int64_t freqs = g_count(t->in[2]);
+    if (t->in[2]->dt != DT_F32 || (freqs != rotary / 2 && freqs != g_count(t->in[1]) * (rotary / 2)))
+        return op_bad(t, 2, "F32, a frequency a rotated pair, for all rows or for each");
     return op_like(t, 0);
 }
 void cost_rope(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
@@ -27,9 +28,10 @@ void run_rope(const struct g_tensor *t, const struct g_env *env)
     size_t row = (size_t)dim * (size_t)heads;
     float *cs = (float *)env->scratch + (size_t)env->par.ith * (size_t)(rotary + 16);
     struct op_range r = op_share(env, g_count(t->in[1]), 1);
+    size_t step = g_count(t->in[2]) > rotary / 2 ? (size_t)rotary / 2 : 0;
     for (size_t i = r.lo; i < r.hi; i++) {
-        env->kernels->rope_angles(rotary / 2, g_i32(t->in[1])[i], g_f32(t->in[2]), t->attr.rope.mscale,
-                                  t->attr.rope.inverse, cs);
+        env->kernels->rope_angles(rotary / 2, g_i32(t->in[1])[i], g_f32(t->in[2]) + i * step,
+                                  t->attr.rope.mscale, t->attr.rope.inverse, cs);
         env->kernels->rope_row(heads, dim, rotary / 2, t->attr.rope.interleaved, cs, g_f32(t->in[0]) + i * row,
                                g_f32(t) + i * row);
     }

@@ -26,6 +26,17 @@ static const char *const *ignore_list(struct arena *a, const char *const *own)
     return list;
 }
 
+/* Every layer as the stack's facts say, before finish makes differences. */
+static int make_layers(struct model *m, const char *place, struct nn_facts *f)
+{
+    TRY(limit_check(LIMIT_layers, (size_t)f->layers, place));
+    if (!(f->layer = arena_array(&m->arena, (size_t)f->layers, sizeof *f->layer)))
+        return NUN_ENOMEM;
+    for (int i = 0; i < f->layers; i++)
+        f->layer[i] = (struct nn_layer){.mixer = NN_MIX_attention, .channel = NN_CHANNEL_mlp};
+    return 0;
+}
+
 static int read_stack(struct model *m, const char *place, const struct stack_place *where, struct nn_stack *s,
                       const struct stack_row **row)
 {
@@ -43,8 +54,11 @@ static int read_stack(struct model *m, const char *place, const struct stack_pla
     struct json_unknown unknown = {.strict = true, .ignore = ignore};
     s->facts = (*row)->fixed;
     TRY(json_read(m->config, place, where->config, (*row)->fields, (*row)->n_fields, &s->facts, &unknown));
-    TRY((*row)->finish(config, place, &s->facts));
-    return limit_check(LIMIT_layers, (size_t)s->facts.layers, place);
+    TRY(make_layers(m, place, &s->facts));
+    struct stack_read r = {config, place, &s->facts, &m->arena};
+    if ((*row)->finish)
+        TRY((*row)->finish(&r));
+    return family_layers(&r);
 }
 
 static int read_family(struct model *m, const char *place)

@@ -4,24 +4,61 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef MODELS_FAMILY_H
 #define MODELS_FAMILY_H
+#include "base/arena.h"
 #include "formats/json.h"
 #include "nn/nn.h"
 
-/* When a weight is there. */
-enum weight_when {
-    W_ALWAYS,
-    W_OPTIONAL,       /* used when the file has it */
-    W_UNTIED,         /* unless facts.tied */
-    W_ATTENTION_BIAS, /* facts.attention_bias */
-    W_MLP_BIAS,       /* facts.mlp_bias */
-    W_HEAD,           /* facts.use_head */
-    W_CONNECTOR_BIAS, /* connector facts */
+/* Rows leave out the columns at their end that are zero. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
+struct model;
+
+/* What a condition on a weight may look at. */
+struct weight_ask {
+    const struct model *m;
+    const struct nn_facts *f;
+    int layer;                 /* of a role of scope L */
+    const char *name;          /* on disk */
+    bool (*present)(void *arg, const char *name);
+    void *arg;
 };
+
+/* When a weight is there; NULL (W_ALWAYS): always. The W_ functions are in weights.c. */
+typedef bool weight_when_fn(const struct weight_ask *ask);
+#define W_ALWAYS NULL
+weight_when_fn W_OPTIONAL;       /* used when the file has it */
+weight_when_fn W_UNTIED;         /* unless facts.tied */
+weight_when_fn W_ATTENTION_BIAS; /* facts.attention_bias */
+weight_when_fn W_MLP_BIAS;       /* facts.mlp_bias */
+weight_when_fn W_HEAD;           /* facts.use_head */
+weight_when_fn W_CONNECTOR_BIAS; /* connector facts */
+
+/* Which layers a weight of scope L is in: all, or those of one mixer or channel part. */
+#define IN_ALL 0
+#define IN_MIXER(name) (1 + NN_MIX_##name)
+#define IN_CHANNEL(name) (-1 - NN_CHANNEL_##name)
+
+/* Where a weight lies in a tensor that holds several. The tensor's rows are, once or for each of `times` (a shape
+ * letter), one after the other the sizes of the letters in `of`, and the weight is the one at `at`: of "QKK", at 1 is
+ * the keys of a qkv_proj; of "DDD", times 'A' the layout of GPT-NeoX. transposed: the tensor is [columns, rows]. */
+struct weight_part { const char *of; int at; char times; bool transposed; };
 
 struct weight_row {
     enum nn_role role;
-    const char *name;     /* after the prefix; one %d is the layer */
-    enum weight_when when;
+    const char *name;          /* after the prefix; %d is the layer. %e is the expert: the weight is the tensors of all
+                                  experts one after the other, its shape's first letter their number */
+    weight_when_fn *when;
+    struct weight_part part;   /* zeros: the whole tensor */
+    const char *shape;         /* letters; NULL: the role's own */
+    int in;
+};
+
+/* What reading a config works on. */
+struct stack_read {
+    const json_t *config;      /* of the stack */
+    const char *place;
+    struct nn_facts *f;
+    struct arena *arena;       /* of the model */
 };
 
 struct stack_row {
@@ -32,8 +69,11 @@ struct stack_row {
     const struct weight_row *weights;
     size_t n_weights;
     struct nn_facts fixed;                 /* facts that no config key sets */
-    /* What the table cannot say: rope_scaling, derived defaults. 0 or a negative code. */
-    int (*finish)(const json_t *config, const char *place, struct nn_facts *f);
+    /* What the table cannot say: derived defaults, patterns of layers. f->layer is there, its entries as `fixed`
+     * and layer_defaults say. 0 or a negative code. NULL: nothing. */
+    int (*finish)(const struct stack_read *r);
+    const char *base;                      /* what names lack in files that were saved without the head ("transformer.") */
+    const char *const *leave;              /* endings of tensors that no arithmetic reads; NULL-terminated */
 };
 
 /* Where a family keeps a stack. */

@@ -70,8 +70,7 @@ struct g_tensor *model_logits(struct graph *g, const struct model *m, const stru
     x = nn_blocks(g, s, x, &in->seq, 0, in->layers > 0 && in->layers < s->facts.layers ? in->layers : s->facts.layers);
     if (in->pick)
         x = g_gather_rows(g, x, in->pick);
-    x = nn_norm(g, &s->facts, s->w[NN_final_norm_w], s->w[NN_final_norm_b], x);
-    return nn_linear(g, s->w[NN_lm_head_w], NULL, x, NULL, ACT_NONE);
+    return nn_logits(g, s, x);
 }
 
 /* Row 0 of each sequence: the class token. */

@@ -41,17 +41,14 @@ static enum dtype memory_type(enum nn_role role, const struct g_param *p, const 
 /* One piece into the weight's own memory, whose format is p->dt. */
 static int copy_piece(const struct model_piece *k, const struct st_tensor *t, void *to)
 {
-    size_t n, row;
+    size_t n;
+    if (t->dtype == k->p->dt)
+        return model_piece_take(k, k->p->dt, t->data, to);
     TRY(shape_count(&t->shape, &n));
-    TRY(dtype_bytes(k->p->dt, k->transposed ? 1 : (size_t)k->cols, &row));
-    if (t->dtype == k->p->dt) {
-        model_piece_take(k, row, t->data, to);
-        return 0;
-    }
     float *values = mem_calloc(MEM_MODEL, n ? n : 1, sizeof *values);
     int rc = values ? dtype_to_f32(t->dtype, t->data, values, n) : NUN_ENOMEM;
     if (rc >= 0)
-        model_piece_take(k, row, values, to);
+        rc = model_piece_take(k, DT_F32, values, to);
     mem_free(values);
     return rc;
 }

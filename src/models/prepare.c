@@ -99,7 +99,11 @@ int model_truncate(struct model *m, int layers)
     json_t *text = *m->family->text.config ? json_object_get(m->config, m->family->text.config) : m->config;
     if (json_object_set_new(text, "num_hidden_layers", json_integer(layers)))
         return err_nomem(0);
-    int kept = 0;
+    int kept = 0, pieces = 0;
+    for (int i = 0; i < m->n_pieces; i++)
+        if (!is_dropped(m, m->pieces[i].p, layers))
+            m->pieces[pieces++] = m->pieces[i];
+    m->n_pieces = pieces;
     for (int i = 0; i < m->n_params; i++)
         if (!is_dropped(m, m->params[i], layers)) {
             m->params[kept] = m->params[i];

@@ -53,19 +53,19 @@ static int grid_of(const char *place, struct nn_facts *f, int extra)
     return heads_of(place, f);
 }
 
-static int clip_text_finish(const json_t *config, const char *place, struct nn_facts *f)
+static int clip_text_finish(const struct stack_read *r)
 {
-    return heads_of(place, f);
+    return heads_of(r->place, r->f);
 }
 
-static int clip_vision_finish(const json_t *config, const char *place, struct nn_facts *f)
+static int clip_vision_finish(const struct stack_read *r)
 {
-    return grid_of(place, f, 1);
+    return grid_of(r->place, r->f, 1);
 }
 
-static int siglip_vision_finish(const json_t *config, const char *place, struct nn_facts *f)
+static int siglip_vision_finish(const struct stack_read *r)
 {
-    return grid_of(place, f, 0);
+    return grid_of(r->place, r->f, 0);
 }
 
 /* ---- CLIP ---- */
@@ -137,11 +137,11 @@ static const struct weight_row siglip_text_weights[] = {
     {NN_head_w, "text_model.head.weight", W_ALWAYS},
     {NN_head_b, "text_model.head.bias", W_ALWAYS},
 };
-static int siglip_text_finish(const json_t *config, const char *place, struct nn_facts *f)
+static int siglip_text_finish(const struct stack_read *r)
 {
-    if (!f->projection)
-        f->projection = f->hidden;
-    return heads_of(place, f);
+    if (!r->f->projection)
+        r->f->projection = r->f->hidden;
+    return heads_of(r->place, r->f);
 }
 const struct stack_row stack_siglip_text = {
     "siglip_text_model", ROWS(siglip_text_fields), NULL, ROWS(siglip_text_weights),

@@ -15,7 +15,7 @@ const char *const family_harmless[] = {
     "eos_token_id", "pad_token_id", "initializer_factor", "attention_dropout", "_name_or_path", "pretraining_tp",
     "layer_types", "rope_scaling", "rope_parameters", "rope_theta", "num_channels", "tie_word_embeddings",
     "logit_scale_init_value", "projection_dim", "return_dict", "output_attentions", "output_hidden_states",
-    "torchscript", "is_encoder_decoder", "_attn_implementation_autoset", "max_window_layers", "id2label", "label2id",
+    "torchscript", "is_encoder_decoder", "_attn_implementation_autoset", "id2label", "label2id",
     "vision_config", "text_config", "dropout", "quantization_config",
     /* what every config of older writers carries: about generation, heads of other tasks, memory */
     "pruned_heads", "chunk_size_feed_forward", "is_decoder", "cross_attention_hidden_size", "add_cross_attention",
@@ -36,86 +36,13 @@ static const struct json_field llama_fields[] = {
     FACT_INT("vocab_size", vocab, 32000, MAX_VOCAB),
     FACT_INT("max_position_embeddings", positions, 2048, MAX_VOCAB),
     FACT_FLOAT("rms_norm_eps", norm_eps, 1e-6),
-    FACT_FLOAT("rope_theta", rope.theta, 10000.0),
+    FACT_FLOAT("rope_theta", rope[0].theta, 10000.0),
     FACT_FLOAT("initializer_range", init_range, 0.02),
     FACT_BOOL("attention_bias", attention_bias, false),
     FACT_BOOL("mlp_bias", mlp_bias, false),
     FACT_BOOL("tie_word_embeddings", tied, false),
     FACT_ACT(ACT_SILU),
 };
-
-static int rope_llama3(const json_t *r, const char *place, struct nn_facts *f)
-{
-    double low = 1, high = 4;
-    int64_t old = 0;
-    f->rope.kind = NN_ROPE_LLAMA3;
-    TRY(json_get_double(r, place, "low_freq_factor", 1e-6, 1e6, &low));
-    TRY(json_get_double(r, place, "high_freq_factor", 1e-6, 1e6, &high));
-    TRY(json_get_int(r, place, "original_max_position_embeddings", 1, MAX_VOCAB, &old));
-    if (!old)
-        return json_missing(place, "rope_scaling.original_max_position_embeddings");
-    if (high <= low)
-        return err_set(NUN_EFORMAT, "%s: rope_scaling: high_freq_factor %g must exceed low_freq_factor %g", place, high, low);
-    f->rope.low_freq_factor = (float)low;
-    f->rope.high_freq_factor = (float)high;
-    f->rope.original_positions = (int)old;
-    return 0;
-}
-
-static int rope_linear(const json_t *r, const char *place, struct nn_facts *f)
-{
-    f->rope.kind = NN_ROPE_LINEAR;
-    return 0;
-}
-
-static int rope_default(const json_t *r, const char *place, struct nn_facts *f)
-{
-    return 0;
-}
-
-static const struct rope_row {
-    const char *type;
-    int (*read)(const json_t *r, const char *place, struct nn_facts *f);
-} rope_rows[] = {{"default", rope_default}, {"linear", rope_linear}, {"llama3", rope_llama3}};
-
-static int rope_scaling(const json_t *config, const char *place, struct nn_facts *f)
-{
-    const json_t *r = NULL;
-    const char *type = "default";
-    double factor = 1;
-    int rc = json_get_object(config, place, "rope_scaling", &r);
-    if (rc == 1)
-        rc = json_get_object(config, place, "rope_parameters", &r);
-    if (rc)
-        return rc < 0 ? rc : 0;
-    TRY(json_get_string(r, place, "type", &type));
-    TRY(json_get_string(r, place, "rope_type", &type));
-    TRY(json_get_double(r, place, "factor", 1e-6, 1e6, &factor));
-    double theta = f->rope.theta;
-    TRY(json_get_double(r, place, "rope_theta", 1e-6, 1e12, &theta));
-    f->rope.theta = (float)theta;
-    f->rope.factor = (float)factor;
-    for (size_t i = 0; i < sizeof rope_rows / sizeof rope_rows[0]; i++)
-        if (!strcmp(rope_rows[i].type, type))
-            return rope_rows[i].read(r, place, f);
-    return err_set(NUN_EUNSUP, "%s: rope_scaling: type \"%s\" is not one that nunchi knows", place, type);
-}
-
-int family_llama_finish(const json_t *config, const char *place, struct nn_facts *f)
-{
-    if (!f->kv_heads)
-        f->kv_heads = f->heads;
-    if (!f->head_dim) {
-        if (f->hidden % f->heads)
-            return err_set(NUN_EFORMAT, "%s: hidden_size %d is not a multiple of num_attention_heads %d", place, f->hidden, f->heads);
-        f->head_dim = f->hidden / f->heads;
-    }
-    if (f->heads % f->kv_heads)
-        return err_set(NUN_EFORMAT, "%s: num_attention_heads %d is not a multiple of num_key_value_heads %d", place, f->heads, f->kv_heads);
-    if (f->head_dim % 2)
-        return err_set(NUN_EFORMAT, "%s: head_dim %d is odd, rope needs pairs", place, f->head_dim);
-    return rope_scaling(config, place, f);
-}
 
 static const struct weight_row llama_weights[] = {
     {NN_embed_w, "model.embed_tokens.weight", W_ALWAYS},
@@ -141,19 +68,22 @@ static const struct weight_row llama_weights[] = {
 
 const struct stack_row stack_llama = {
     "llama", ROWS(llama_fields), NULL, ROWS(llama_weights),
-    {.norm = NN_RMS, .gated = true, .causal = true, .rope = {.kind = NN_ROPE_DEFAULT}},
-    family_llama_finish};
+    {.norm = NN_RMS, .gated = true, .causal = true, .rope[0].kind = NN_ROPE_default},
+    family_finish};
 
-/* Qwen2: as Llama, with biases on q, k and v. Its sliding window is refused until a row says it. */
-static const char *const qwen2_ignore[] = {"sliding_window", "use_sliding_window", NULL};
+/* Qwen2: as Llama, with biases on q, k and v, and a window in the layers from max_window_layers on where
+ * use_sliding_window says so. */
+static const char *const qwen2_ignore[] = {"max_window_layers", "use_sliding_window", NULL};
 
-static int qwen2_finish(const json_t *config, const char *place, struct nn_facts *f)
+static int qwen2_finish(const struct stack_read *r)
 {
-    bool window = false;
-    TRY(json_get_bool(config, place, "use_sliding_window", &window));
-    if (window)
-        return err_set(NUN_EUNSUP, "%s: use_sliding_window is not supported for qwen2 yet", place);
-    return family_llama_finish(config, place, f);
+    bool slides = false;
+    int64_t from = 28;
+    TRY(json_get_bool(r->config, r->place, "use_sliding_window", &slides));
+    TRY(json_get_int(r->config, r->place, "max_window_layers", 0, MAX_LAYERS, &from));
+    for (int i = (int)from; slides && i < r->f->layers; i++)
+        r->f->layer[i].window = r->f->window;
+    return family_finish(r);
 }
 
 static const struct json_field qwen2_fields[] = {
@@ -165,8 +95,9 @@ static const struct json_field qwen2_fields[] = {
     FACT_INT("intermediate_size", intermediate, 22016, MAX_WIDTH),
     FACT_INT("vocab_size", vocab, 151936, MAX_VOCAB),
     FACT_INT("max_position_embeddings", positions, 32768, MAX_VOCAB),
+    FACT_INT("sliding_window", window, 4096, MAX_VOCAB),
     FACT_FLOAT("rms_norm_eps", norm_eps, 1e-6),
-    FACT_FLOAT("rope_theta", rope.theta, 10000.0),
+    FACT_FLOAT("rope_theta", rope[0].theta, 10000.0),
     FACT_FLOAT("initializer_range", init_range, 0.02),
     FACT_BOOL("tie_word_embeddings", tied, false),
     FACT_ACT(ACT_SILU),
@@ -192,7 +123,7 @@ static const struct weight_row qwen2_weights[] = {
 
 const struct stack_row stack_qwen2 = {
     "qwen2", ROWS(qwen2_fields), qwen2_ignore, ROWS(qwen2_weights),
-    {.norm = NN_RMS, .gated = true, .causal = true, .rope = {.kind = NN_ROPE_DEFAULT}},
+    {.norm = NN_RMS, .gated = true, .causal = true, .rope[0].kind = NN_ROPE_default},
     qwen2_finish};
 
 const struct family_row family_llama = {"LlamaForCausalLM", "llama", FAMILY_DECODER, {"", "", NULL}, {0}, NULL, 0, NULL, NULL, 0, {.image_token = -1}};

@@ -1,6 +1,6 @@
-/* From weight tables to g_params: names, shapes, presence. The source says where values come from. */
+/* From weight tables to g_params: names, shapes, presence, and where each lies on disk. The source says where
+ * values come from. */
 /* SPDX-License-Identifier: MIT */
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,97 +8,229 @@
 #include "base/limits.h"
 #include "models/loader.h"
 
-static bool wanted(const struct weight_row *row, const struct model *m, const struct nn_facts *f,
-                   const struct weight_source *src, const char *name)
-{
-    switch (row->when) {
-    case W_OPTIONAL: return src->present(src->arg, name);
-    case W_UNTIED: return !f->tied;
-    case W_ATTENTION_BIAS: return f->attention_bias;
-    case W_MLP_BIAS: return f->mlp_bias;
-    case W_HEAD: return f->use_head;
-    case W_CONNECTOR_BIAS: return m->facts.connector_bias;
-    case W_ALWAYS: break;
-    }
-    return true;
-}
+/* ---- conditions ---------------------------------------------------------------------------- */
+
+bool W_OPTIONAL(const struct weight_ask *a) { return a->present(a->arg, a->name); }
+bool W_UNTIED(const struct weight_ask *a) { return !a->f->tied; }
+bool W_ATTENTION_BIAS(const struct weight_ask *a) { return a->f->attention_bias; }
+bool W_MLP_BIAS(const struct weight_ask *a) { return a->f->mlp_bias; }
+bool W_HEAD(const struct weight_ask *a) { return a->f->use_head; }
+bool W_CONNECTOR_BIAS(const struct weight_ask *a) { return a->m->facts.connector_bias; }
+
+/* ---- one weight ---------------------------------------------------------------------------- */
+
+/* What the rows of one table are bound for. */
+struct binding {
+    struct model *m;
+    const struct nn_facts *f;
+    const struct weight_source *src;
+    const char *prefix, *base;       /* base: cut off names; "" or NULL: nothing */
+};
 
 /* 'h' and 'F' are the connector's: text width, joined vision width. */
-static int64_t dim_of(const struct model *m, const struct nn_facts *f, char letter)
+static int64_t dim_of(const struct binding *b, char letter)
 {
     if (letter == 'h')
-        return m->text.facts.hidden;
+        return b->m->text.facts.hidden;
     if (letter == 'F')
-        return (int64_t)m->vision.facts.hidden * m->facts.n_feature_layers;
-    return nn_dim(f, letter);
+        return (int64_t)b->m->vision.facts.hidden * b->m->facts.n_feature_layers;
+    return nn_dim(b->f, letter);
 }
 
-static int add_param(struct model *m, const struct weight_row *row, const char *name, const struct nn_facts *f,
-                     const struct weight_source *src, struct g_param **slot)
+static bool in_layer(const struct weight_row *row, const struct nn_facts *f, int layer)
 {
-    if (!wanted(row, m, f, src, name))
+    if (row->in == IN_ALL)
+        return true;
+    return row->in > 0 ? f->layer[layer].mixer == row->in - 1 : f->layer[layer].channel == -1 - row->in;
+}
+
+/* The name on disk: prefix, without base, the numbers put in. */
+static int name_of(const struct binding *b, const struct weight_row *row, int layer, int expert, char *out, size_t cap)
+{
+    const char *from = row->name;
+    size_t at = (size_t)snprintf(out, cap, "%s", b->prefix);
+    if (b->base && *b->base && span_starts(span_str(from), span_str(b->base)))
+        from += strlen(b->base);
+    for (; *from && at + 12 < cap; from++) {
+        bool number = *from == '%' && (from[1] == 'd' || from[1] == 'e');
+        if (number)
+            at += (size_t)snprintf(out + at, cap - at, "%d", *++from == 'd' ? layer : expert);
+        else
+            out[at++] = *from;
+    }
+    out[at < cap ? at : cap - 1] = '\0';
+    return *from ? err_set(NUN_ELIMIT, "%s%s: the name is longer than %zu bytes", b->prefix, row->name, cap) : 0;
+}
+
+/* The rows of the tensor, and which of them are the weight's. */
+static void place_rows(const struct binding *b, const struct weight_row *row, struct model_piece *k)
+{
+    const struct weight_part *part = &row->part;
+    int64_t times = part->times ? dim_of(b, part->times) : 1, before = 0, all = 0;
+    if (!part->of) {
+        k->run = k->stride = k->disk_rows = k->rows;
+        return;
+    }
+    for (int i = 0; part->of[i]; i++) {
+        int64_t n = dim_of(b, part->of[i]);
+        before += i < part->at ? n : 0;
+        all += n;
+    }
+    k->from = before;
+    k->run = dim_of(b, part->of[part->at]);
+    k->stride = all;
+    k->disk_rows = all * times;
+    k->transposed = part->transposed;
+}
+
+static void disk_shape(const struct g_param *p, bool expert, struct model_piece *k)
+{
+    for (int i = expert; i < p->shape.n; i++)
+        k->shape.d[k->shape.n++] = p->shape.d[i];
+    if (k->shape.n)
+        k->shape.d[0] = k->disk_rows;
+    if (k->transposed && k->shape.n == 2) {
+        k->shape.d[0] = k->shape.d[1];
+        k->shape.d[1] = k->disk_rows;
+    }
+}
+
+static int add_piece(const struct binding *b, const struct weight_row *row, struct g_param *p, const char *name, int expert)
+{
+    struct model *m = b->m;
+    bool stacked = strstr(row->name, "%e") != NULL;
+    struct model_piece k = {.p = p, .rows = p->shape.n > stacked ? p->shape.d[stacked] : 1, .cols = 1};
+    for (int i = stacked + 1; i < p->shape.n; i++)
+        k.cols *= p->shape.d[i];
+    k.first = stacked ? expert * k.rows : 0;
+    place_rows(b, row, &k);
+    if (k.run < 1 || k.rows % k.run || k.rows / k.run * k.stride > k.disk_rows)
+        return err_set(NUN_EFORMAT, "%s: %lld rows do not lie in a tensor of %lld", name, (long long)k.rows, (long long)k.disk_rows);
+    disk_shape(p, stacked, &k);
+    if (m->n_pieces == m->cap_pieces) {
+        int cap = m->cap_pieces ? 2 * m->cap_pieces : 64;
+        struct model_piece *grown = arena_array(&m->arena, (size_t)cap, sizeof *grown);
+        if (!grown)
+            return NUN_ENOMEM;
+        if (m->n_pieces)
+            memcpy(grown, m->pieces, (size_t)m->n_pieces * sizeof *grown);
+        m->pieces = grown;
+        m->cap_pieces = cap;
+    }
+    if (!(k.name = expert || row->part.of ? arena_strdup(&m->arena, name) : p->name))
+        return NUN_ENOMEM;
+    m->pieces[m->n_pieces++] = k;
+    return 0;
+}
+
+static int add_pieces(const struct binding *b, const struct weight_row *row, struct g_param *p, int layer)
+{
+    char name[256];
+    int n = strstr(row->name, "%e") ? (int)p->shape.d[0] : 1;
+    TRY(limit_check(LIMIT_tensors, (size_t)b->m->n_pieces + (size_t)n, p->name));
+    for (int e = 0; e < n; e++) {
+        TRY(name_of(b, row, layer, e, name, sizeof name));
+        TRY(add_piece(b, row, p, name, e));
+    }
+    return 0;
+}
+
+static int need_params(struct model *m, int more)
+{
+    if (m->n_params + more <= m->cap_params)
+        return 0;
+    int cap = 2 * m->cap_params + more;
+    struct g_param **grown = arena_array(&m->arena, (size_t)cap, sizeof *grown);
+    if (!grown)
+        return NUN_ENOMEM;
+    if (m->n_params)
+        memcpy(grown, m->params, (size_t)m->n_params * sizeof *grown);
+    m->params = grown;
+    m->cap_params = cap;
+    return 0;
+}
+
+/* A weight that is a part of a tensor is named "tensor[role]": names are how trainers tell weights apart. */
+static int param_name(struct model *m, const struct weight_row *row, const char *name, struct g_param *p)
+{
+    bool part = row->part.of && row->part.of[1];
+    p->name = part ? arena_printf(&m->arena, "%s[%s]", name, nn_roles[row->role].name) : arena_strdup(&m->arena, name);
+    return p->name ? 0 : NUN_ENOMEM;
+}
+
+static int add_param(const struct binding *b, const struct weight_row *row, int layer, struct g_param **slot)
+{
+    struct model *m = b->m;
+    char name[256];
+    TRY(name_of(b, row, layer, 0, name, sizeof name));
+    struct weight_ask ask = {m, b->f, layer, name, b->src->present, b->src->arg};
+    if (row->when && !row->when(&ask))
         return 0;
     TRY(limit_check(LIMIT_tensors, (size_t)m->n_params + 1, name));
+    TRY(need_params(m, 1));
     struct g_param *p = arena_alloc(&m->arena, sizeof *p);
-    if (!p || !(p->name = arena_strdup(&m->arena, name)))
+    if (!p)
         return NUN_ENOMEM;
-    for (const char *c = nn_roles[row->role].shape; *c; c++)
-        p->shape.d[p->shape.n++] = dim_of(m, f, *c);
+    TRY(param_name(m, row, name, p));
+    for (const char *c = row->shape ? row->shape : nn_roles[row->role].shape; *c; c++)
+        p->shape.d[p->shape.n++] = dim_of(b, *c);
     size_t values;
     TRY(shape_count(&p->shape, &values));
     p->index = m->n_params;
-    TRY(src->take(src->arg, m, row->role, f, p));
+    TRY(add_pieces(b, row, p, layer));
+    TRY(b->src->take(b->src->arg, m, row->role, b->f, p));
     m->params[m->n_params++] = p;
     m->n_values += values;
     *slot = p;
     return 0;
 }
 
-static int bind_row(struct model *m, const struct weight_row *row, const char *prefix, struct nn_stack *s,
-                    const struct weight_source *src)
+/* ---- stacks -------------------------------------------------------------------------------- */
+
+static int bind_row(const struct binding *b, const struct weight_row *row, struct nn_stack *s)
 {
-    char name[256];
-    bool per_layer = nn_roles[row->role].scope == 'L';
-    for (int i = 0; i < (per_layer ? s->facts.layers : 1); i++) {
-        char tail[200];
-        const char *at = strstr(row->name, "%d");
-        if (at)
-            snprintf(tail, sizeof tail, "%.*s%d%s", (int)(at - row->name), row->name, i, at + 2);
-        else
-            snprintf(tail, sizeof tail, "%s", row->name);
-        snprintf(name, sizeof name, "%s%s", prefix, tail);
-        TRY(add_param(m, row, name, &s->facts, src, per_layer ? &s->layer[i][row->role] : &s->w[row->role]));
-    }
+    if (nn_roles[row->role].scope != 'L')
+        return add_param(b, row, 0, &s->w[row->role]);
+    for (int i = 0; i < s->facts.layers; i++)
+        if (in_layer(row, &s->facts, i))
+            TRY(add_param(b, row, i, &s->layer[i][row->role]));
     return 0;
+}
+
+/* Files that were saved without the head lack the base in front of their names. */
+static const char *base_of(const struct binding *b, const struct stack_row *row)
+{
+    char with[256], without[256];
+    struct binding cut = *b;
+    cut.base = row->base;
+    if (!row->base || name_of(b, &row->weights[0], 0, 0, with, sizeof with) < 0 ||
+        name_of(&cut, &row->weights[0], 0, 0, without, sizeof without) < 0)
+        return NULL;
+    return !b->src->present(b->src->arg, with) && b->src->present(b->src->arg, without) ? row->base : NULL;
 }
 
 static int bind_stack(struct model *m, const struct stack_row *row, const char *prefix, struct nn_stack *s,
                       const struct weight_source *src)
 {
+    struct binding b = {m, &s->facts, src, prefix, NULL};
+    b.base = base_of(&b, row);
     s->layer = arena_array(&m->arena, (size_t)s->facts.layers, sizeof *s->layer);
     if (!s->layer)
         return NUN_ENOMEM;
     for (size_t i = 0; i < row->n_weights; i++)
-        TRY(bind_row(m, &row->weights[i], prefix, s, src));
+        TRY(bind_row(&b, &row->weights[i], s));
     return 0;
 }
 
 int model_bind_weights(struct model *m, const struct stack_row *text, const struct stack_row *vision,
                        const struct weight_source *src)
 {
-    size_t most = m->family->n_weights;
-    if (text)
-        most += text->n_weights * (size_t)m->text.facts.layers;
-    if (vision)
-        most += vision->n_weights * (size_t)m->vision.facts.layers;
-    m->params = arena_array(&m->arena, most, sizeof *m->params);
-    if (!m->params)
-        return NUN_ENOMEM;
+    struct binding b = {m, &m->text.facts, src, "", NULL};
+    TRY(need_params(m, 64));
     if (vision)
         TRY(bind_stack(m, vision, m->family->vision.prefix, &m->vision, src));
     for (size_t i = 0; i < m->family->n_weights; i++)
-        TRY(add_param(m, &m->family->weights[i], m->family->weights[i].name, &m->text.facts, src,
-                      &m->w[m->family->weights[i].role]));
+        TRY(add_param(&b, &m->family->weights[i], 0, &m->w[m->family->weights[i].role]));
     if (text)
         TRY(bind_stack(m, text, m->family->text.prefix, &m->text, src));
     if (text && m->text.facts.tied)

@@ -1,4 +1,5 @@
-/* Transformer blocks and what lies around them, built from facts and present weights. */
+/* Transformer blocks and what lies around them, built from facts and present weights. Knows the rows of
+ * kinds.def by their functions only; families and files not at all. */
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 
@@ -11,45 +12,60 @@ const struct nn_role_info nn_roles[NN_ROLES] = {
 #undef ROLE
 };
 
+#define ROPE(name, by_length, doc)
+#define CHANNEL(name, doc)
+#define MIXER(name, doc) {#name, nn_mix_##name, nn_keep_##name, doc},
+const struct nn_kind nn_mixers[NN_MIXERS] = {
+#include "nn/kinds.def"
+};
+#undef MIXER
+#undef CHANNEL
+#define MIXER(name, doc)
+#define CHANNEL(name, doc) {#name, nn_channel_##name, NULL, doc},
+const struct nn_kind nn_channels[NN_CHANNELS] = {
+#include "nn/kinds.def"
+};
+#undef MIXER
+#undef CHANNEL
+#undef ROPE
+
 int nn_dim(const struct nn_facts *f, char letter)
 {
     switch (letter) {
-    case 'H': return f->hidden;
-    case 'Q': return f->heads * f->head_dim;
-    case 'K': return f->kv_heads * f->head_dim;
-    case 'I': return f->intermediate;
-    case 'V': return f->vocab;
-    case 'N': return f->positions;
-    case 'C': return f->channels;
-    case 'P': return f->patch;
-    case 'J': return f->projection;
-    case 'D': return f->head_dim;
-    case 'T': return 3 * f->hidden;
-    case '1': return 1;
-    case '3': return 3;
+#define DIM(name, value, doc) case name: return value;
+#include "nn/dims.def"
+#undef DIM
     default: return 0;
     }
 }
 
-void nn_rope_frequencies(const struct nn_facts *f, float *inv_freq)
+struct nn_keep nn_keep(const struct nn_facts *f, int layer)
 {
-    const struct nn_rope *r = &f->rope;
-    int half = f->head_dim / 2;
-    for (int i = 0; i < half; i++) {
-        float freq = 1.0f / powf(r->theta, (float)(2 * i) / (float)f->head_dim);
-        if (r->kind == NN_ROPE_LINEAR)
-            freq /= r->factor;
-        if (r->kind == NN_ROPE_LLAMA3) {
-            float wavelength = 6.283185307179586f / freq, old = (float)r->original_positions;
-            float low = old / r->low_freq_factor, high = old / r->high_freq_factor;
-            float smooth = (old / wavelength - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
-            if (wavelength > low)
-                freq /= r->factor;
-            else if (wavelength >= high)
-                freq = (1.0f - smooth) * freq / r->factor + smooth * freq;
-        }
-        inv_freq[i] = freq;
+    int mixer = f->layer[layer].mixer;
+    return mixer == NN_NONE ? (struct nn_keep){0} : nn_mixers[mixer].keep(f, layer);
+}
+
+size_t nn_state_floats(const struct nn_facts *f, int layers)
+{
+    size_t n = 0;
+    for (int i = 0; i < layers; i++)
+        n += nn_keep(f, i).fixed;
+    return n;
+}
+
+/* ---- small pieces -------------------------------------------------------------------------- */
+
+struct g_tensor *nn_const(struct graph *g, struct shape shape, float **data)
+{
+    size_t n;
+    struct g_tensor *t = g_const(g, DT_F32, shape, NULL, false);
+    *data = t && shape_count(&shape, &n) >= 0 ? arena_array(&g->arena, n + 1, sizeof **data) : NULL;
+    if (!*data) {
+        g->error = g->error ? g->error : NUN_ENOMEM;
+        return NULL;
     }
+    t->data = *data;
+    return t;
 }
 
 struct g_tensor *nn_linear(struct graph *g, struct g_param *w, struct g_param *b, struct g_tensor *x,
@@ -62,103 +78,147 @@ struct g_tensor *nn_linear(struct graph *g, struct g_param *w, struct g_param *b
     return apart ? g_act(g, y, act) : y;
 }
 
+struct g_tensor *nn_join(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b, struct g_tensor *x,
+                         struct g_tensor *residual)
+{
+    if (!g->training || f->dropout <= 0)
+        return nn_linear(g, w, b, x, residual, ACT_NONE);
+    struct g_tensor *y = g_dropout(g, nn_linear(g, w, b, x, NULL, ACT_NONE), f->dropout);
+    return residual ? g_add(g, y, residual) : y;
+}
+
+/* A layer norm whose weights are w + offset (Nemotron): rms_norm has the offset itself. */
+static struct g_tensor *shifted(struct graph *g, struct g_tensor *w, float offset)
+{
+    float *values;
+    if (!w || offset == 0)
+        return w;
+    struct g_tensor *by = nn_const(g, w->shape, &values);
+    for (int64_t i = 0; by && i < g_count(w); i++)
+        values[i] = offset;
+    return g_add(g, w, by);
+}
+
 struct g_tensor *nn_norm(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b, struct g_tensor *x)
 {
     if (f->norm == NN_RMS)
         return g_rms_norm(g, x, g_param(g, w), f->norm_eps, f->norm_offset);
-    return g_layer_norm(g, x, g_param(g, w), g_param(g, b), f->norm_eps);
+    struct g_tensor *weight = shifted(g, g_param(g, w), f->norm_offset);
+    return g_layer_norm(g, x, weight, b ? g_param(g, b) : NULL, f->norm_eps);
 }
 
-/* What the blocks of one stack share. */
-struct block_env {
-    const struct nn_facts *f;
-    const struct nn_seq *seq;
-    struct g_tensor *inv_freq; /* NULL without rope */
-};
+static struct g_tensor *norm_if(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b,
+                                struct g_tensor *x)
+{
+    return w ? nn_norm(g, f, w, b, x) : x;
+}
 
-/* [rows, n*head_dim] -> heads, normalised and rotated as the facts say: [B,T,n,D], or [rows,n,D] for cached. */
-static struct g_tensor *heads(struct graph *g, const struct block_env *e, struct g_tensor *x, int n,
-                              struct g_param *norm, bool rotate)
+/* x * s; s 0 means 1 */
+static struct g_tensor *scaled(struct graph *g, struct g_tensor *x, float s)
+{
+    return s == 0 || s == 1 ? x : g_scale(g, x, s);
+}
+
+/* ---- blocks -------------------------------------------------------------------------------- */
+
+/* residual + scale * norm(part(x)): one fused step where there is neither norm nor scale. */
+static struct g_tensor *part(struct graph *g, struct nn_env *e, nn_build_fn *build, const enum nn_role norm[2],
+                             struct g_tensor *x, struct g_tensor *residual, int layer)
 {
     const struct nn_facts *f = e->f;
-    int rows = e->seq->batch * e->seq->tokens;
-    x = g_reshape(g, x, SHAPE3(rows, n, f->head_dim));
-    if (norm)
-        x = g_rms_norm(g, x, g_param(g, norm), f->norm_eps, f->norm_offset);
-    if (rotate && e->inv_freq)
-        x = g_rope(g, x, e->seq->pos, e->inv_freq, f->head_dim, f->rope.interleaved, 1.0f);
-    if (e->seq->kv)
+    struct g_param *const *w = e->s->layer[layer];
+    bool plain = !w[norm[0]] && (f->residual_scale == 0 || f->residual_scale == 1);
+    if (plain)
+        return build(g, e, w, x, residual, layer);
+    struct g_tensor *y = norm_if(g, f, w[norm[0]], w[norm[1]], build(g, e, w, x, NULL, layer));
+    return g_add(g, scaled(g, y, f->residual_scale), residual);
+}
+
+static struct g_tensor *block(struct graph *g, struct nn_env *e, struct g_tensor *x, int layer)
+{
+    static const enum nn_role after1[] = {NN_post1_w, NN_post1_b}, after2[] = {NN_post2_w, NN_post2_b};
+    const struct nn_facts *f = e->f;
+    const struct nn_layer *l = &f->layer[layer];
+    struct g_param *const *w = e->s->layer[layer];
+    bool late = f->wiring == NN_POST_ADD;
+    struct g_tensor *in = x, *h = x;
+    if (l->mixer != NN_NONE) {
+        h = late ? x : norm_if(g, f, w[NN_norm1_w], w[NN_norm1_b], x);
+        x = part(g, e, nn_mixers[l->mixer].build, after1, h, x, layer);
+        x = late ? nn_norm(g, f, w[NN_norm1_w], w[NN_norm1_b], x) : x;
+    }
+    if (l->channel == NN_NONE)
         return x;
-    return g_reshape(g, x, SHAPE4(e->seq->batch, e->seq->tokens, n, f->head_dim));
+    if (f->wiring == NN_PARALLEL)
+        h = w[NN_norm2_w] ? nn_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], in) : h;
+    else
+        h = late ? x : norm_if(g, f, w[NN_norm2_w], w[NN_norm2_b], x);
+    x = part(g, e, nn_channels[l->channel].build, after2, h, x, layer);
+    return late ? nn_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], x) : x;
 }
 
-static struct g_tensor *attention(struct graph *g, const struct block_env *e, struct g_param *const *w,
-                                  struct g_tensor *x, struct g_tensor *residual, int layer)
+struct g_tensor *nn_channel_mlp(struct graph *g, struct nn_env *e, struct g_param *const *w, struct g_tensor *x,
+                                struct g_tensor *residual, int layer)
 {
     const struct nn_facts *f = e->f;
-    float scale = 1.0f / sqrtf((float)f->head_dim);
-    struct g_tensor *q = nn_linear(g, w[NN_attn_q_w], w[NN_attn_q_b], x, NULL, ACT_NONE);
-    struct g_tensor *k = nn_linear(g, w[NN_attn_k_w], w[NN_attn_k_b], x, NULL, ACT_NONE);
-    struct g_tensor *v = nn_linear(g, w[NN_attn_v_w], w[NN_attn_v_b], x, NULL, ACT_NONE);
-    q = heads(g, e, q, f->heads, w[NN_q_norm_w], true);
-    k = heads(g, e, k, f->kv_heads, w[NN_k_norm_w], true);
-    v = heads(g, e, v, f->kv_heads, NULL, false);
-    struct g_tensor *y = e->seq->kv ? g_attention_cached(g, q, k, v, e->seq->kv, layer, scale, f->softcap)
-                                    : g_attention(g, q, k, v, e->seq->spans, scale, f->softcap);
-    y = g_reshape(g, y, SHAPE2(e->seq->batch * e->seq->tokens, f->heads * f->head_dim));
-    if (g->training && f->dropout > 0)
-        return g_add(g, g_dropout(g, nn_linear(g, w[NN_attn_o_w], w[NN_attn_o_b], y, NULL, ACT_NONE), f->dropout), residual);
-    return nn_linear(g, w[NN_attn_o_w], w[NN_attn_o_b], y, residual, ACT_NONE);
-}
-
-static struct g_tensor *mlp(struct graph *g, const struct nn_facts *f, struct g_param *const *w, struct g_tensor *x,
-                            struct g_tensor *residual)
-{
     struct g_tensor *h;
     if (f->gated)
         h = g_glu(g, nn_linear(g, w[NN_gate_w], w[NN_gate_b], x, NULL, ACT_NONE),
                   nn_linear(g, w[NN_up_w], w[NN_up_b], x, NULL, ACT_NONE), (enum act_kind)f->act);
     else
         h = nn_linear(g, w[NN_up_w], w[NN_up_b], x, NULL, (enum act_kind)f->act);
-    if (g->training && f->dropout > 0)
-        return g_add(g, g_dropout(g, nn_linear(g, w[NN_down_w], w[NN_down_b], h, NULL, ACT_NONE), f->dropout), residual);
-    return nn_linear(g, w[NN_down_w], w[NN_down_b], h, residual, ACT_NONE);
+    return nn_join(g, f, w[NN_down_w], w[NN_down_b], h, residual);
+}
+
+/* The frequencies of the stack's ropes: given a row, or made for sequences of seq->tokens. */
+static void rope_tables(struct graph *g, struct nn_env *e)
+{
+    const struct nn_facts *f = e->f;
+    for (int i = 0; i < NN_ROPES; i++) {
+        float *values;
+        if (f->rope[i].kind == NN_ROPE_none)
+            continue;
+        if (e->seq->freq && nn_ropes[f->rope[i].kind].by_length) {
+            e->freq[i] = e->seq->freq;
+            continue;
+        }
+        e->freq[i] = nn_const(g, SHAPE1(nn_rope_dims(f, &f->rope[i]) / 2), &values);
+        if (e->freq[i])
+            nn_rope_frequencies(f, &f->rope[i], e->seq->tokens, values);
+    }
 }
 
 struct g_tensor *nn_blocks(struct graph *g, const struct nn_stack *s, struct g_tensor *x, const struct nn_seq *seq,
                            int from, int to)
 {
-    const struct nn_facts *f = &s->facts;
-    struct block_env e = {f, seq, NULL};
-    if (f->rope.kind != NN_ROPE_NONE) {
-        struct g_tensor *freq = g_const(g, DT_F32, SHAPE1(f->head_dim / 2), NULL, false);
-        float *values = arena_array(&g->arena, (size_t)f->head_dim / 2 + 1, sizeof *values);
-        if (!freq || !values) {
-            g->error = g->error ? g->error : NUN_ENOMEM;
-            return NULL;
-        }
-        nn_rope_frequencies(f, values);
-        freq->data = values;
-        e.inv_freq = freq;
-    }
-    for (int i = from; i < to; i++) {
-        struct g_param *const *w = s->layer[i];
+    struct nn_env e = {.s = s, .f = &s->facts, .seq = seq};
+    rope_tables(g, &e);
+    for (int i = from; i < to && !g->error; i++) {
         if (seq->recompute)
             g_segment_begin(g);
-        struct g_tensor *h = nn_norm(g, f, w[NN_norm1_w], w[NN_norm1_b], x);
-        x = attention(g, &e, w, h, x, i);
-        h = nn_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], x);
-        x = mlp(g, f, w, h, x);
+        x = block(g, &e, x, i);
         if (seq->recompute)
             g_segment_end(g);
     }
     return x;
 }
 
+/* ---- around them --------------------------------------------------------------------------- */
+
 struct g_tensor *nn_tokens(struct graph *g, const struct nn_stack *s, struct g_tensor *ids, const struct nn_seq *seq)
 {
-    struct g_tensor *x = g_embedding(g, g_param(g, s->w[NN_embed_w]), ids);
+    struct g_tensor *x = scaled(g, g_embedding(g, g_param(g, s->w[NN_embed_w]), ids), s->facts.embed_scale);
     if (s->w[NN_pos_w])
         x = g_add(g, x, g_embedding(g, g_param(g, s->w[NN_pos_w]), seq->pos));
-    return x;
+    return norm_if(g, &s->facts, s->w[NN_embed_norm_w], s->w[NN_embed_norm_b], x);
+}
+
+struct g_tensor *nn_logits(struct graph *g, const struct nn_stack *s, struct g_tensor *x)
+{
+    const struct nn_facts *f = &s->facts;
+    x = norm_if(g, f, s->w[NN_final_norm_w], s->w[NN_final_norm_b], x);
+    x = scaled(g, nn_linear(g, s->w[NN_lm_head_w], s->w[NN_lm_head_b], x, NULL, ACT_NONE), f->logit_scale);
+    if (f->logit_softcap == 0)
+        return x;
+    return g_scale(g, g_act(g, g_scale(g, x, 1.0f / f->logit_softcap), ACT_TANH), f->logit_softcap);
 }

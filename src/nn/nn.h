@@ -1,6 +1,11 @@
 /* Building blocks as graph builders. A stack is a run of transformer blocks with what lies around it:
  * a decoder, a text encoder or a vision tower, told apart by facts and by which weights are there,
- * never by name. Knows no files and no families; models/ fills the facts and the weights. */
+ * never by name. Knows no files and no families; models/ fills the facts and the weights.
+ *
+ * A block is a mixer (tokens see each other) and a channel part (each token alone), each a row of kinds.def, wired
+ * by facts: the norms that are there say where it is normalised. To add a mixer: a row in kinds.def, roles in
+ * roles.def, shape letters in dims.def, a struct of facts in nn_facts below, nn_mix_NAME and nn_keep_NAME in a file
+ * of its own, and families that set layer[i].mixer in their finish function. */
 /* SPDX-License-Identifier: MIT */
 #ifndef NN_NN_H
 #define NN_NN_H
@@ -16,26 +21,86 @@ enum nn_role {
 struct nn_role_info { const char *name; char scope; const char *shape, *doc; };
 extern const struct nn_role_info nn_roles[NN_ROLES];
 
+enum { NN_NONE = -1 };
+#define MIXER(name, doc) NN_MIX_##name,
+#define CHANNEL(name, doc)
+#define ROPE(name, by_length, doc)
+enum nn_mixer_kind {
+#include "nn/kinds.def"
+    NN_MIXERS
+};
+#undef MIXER
+#undef CHANNEL
+#define MIXER(name, doc)
+#define CHANNEL(name, doc) NN_CHANNEL_##name,
+enum nn_channel_kind {
+#include "nn/kinds.def"
+    NN_CHANNELS
+};
+#undef CHANNEL
+#undef ROPE
+#define CHANNEL(name, doc)
+#define ROPE(name, by_length, doc) NN_ROPE_##name,
+enum nn_rope_kind {
+#include "nn/kinds.def"
+    NN_ROPE_KINDS
+};
+#undef MIXER
+#undef CHANNEL
+#undef ROPE
+
+/* ---- facts --------------------------------------------------------------------------------- */
+
 enum nn_norm { NN_RMS, NN_LAYER };
-enum nn_rope_kind { NN_ROPE_NONE, NN_ROPE_DEFAULT, NN_ROPE_LINEAR, NN_ROPE_LLAMA3 };
+enum nn_wiring {
+    NN_SEQUENTIAL, /* x += mixer(norm(x)); x += channel(norm(x)) */
+    NN_PARALLEL,   /* x += mixer(norm1(x)) + channel(norm2(x)); one norm serves both when norm2 is absent */
+    NN_POST_ADD,   /* x = norm1(x + mixer(x)); x = norm2(x + channel(x)): BERT */
+};
 
 struct nn_rope {
     int kind;                          /* enum nn_rope_kind */
-    float theta;
+    int dims;                          /* rotated dimensions of a head; 0: all */
+    float theta, mscale;               /* mscale: factor of sines and cosines; 0: 1 */
     bool interleaved;
-    float factor;                      /* linear, llama3 */
-    float low_freq_factor, high_freq_factor;
+    float factor;                      /* linear, dynamic, yarn, llama3 */
+    float low_freq_factor, high_freq_factor; /* llama3 */
+    float beta_fast, beta_slow;        /* yarn */
+    bool truncate;                     /* yarn: ends of the ramp are whole pairs */
     int original_positions;
+    const float *short_factor, *long_factor; /* longrope: [dims / 2] */
 };
+
+/* What differs from layer to layer. */
+struct nn_layer {
+    int8_t mixer, channel;             /* rows of kinds.def, or NN_NONE */
+    int8_t rope;                       /* index into facts.rope, or NN_NONE */
+    int window;                        /* keys that a query sees, itself counted; 0: all */
+    float scale;                       /* of attention scores; 0: 1 / sqrt(head_dim) */
+};
+
+enum { NN_ROPES = 2 };                 /* [0] full layers, [1] sliding ones where they differ */
 
 struct nn_facts {
     int hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, positions;
-    float norm_eps, norm_offset;
+    struct nn_layer *layer;            /* [layers] */
+    int wiring;                        /* enum nn_wiring */
+    float norm_eps, norm_offset;       /* norm weights are w + offset */
     int norm, act;                     /* enum nn_norm, enum act_kind */
     bool gated, causal, tied;
     bool attention_bias, mlp_bias;
-    struct nn_rope rope;
-    float softcap;
+    bool qk_norm_layer;                /* norms of q and k are layer norms */
+    bool qk_norm_late;                 /* after the rotation */
+    struct nn_rope rope[NN_ROPES];
+    bool slides_apart;                 /* sliding layers turn by rope[1] */
+    bool rope_slides_only;             /* full layers do not turn */
+    float rotary_factor;               /* share of a head that turns; 0: all */
+    int window;                        /* of layers that slide */
+    float softcap, attention_scale;
+    float clip_qkv;                    /* q, k and v are cut to [-c, c]; 0: not */
+    bool alibi;                        /* scores fall with distance, by head; arXiv:2108.12409 */
+    float embed_scale, residual_scale, logit_scale; /* 0: 1 */
+    float logit_softcap;
     int image_size, patch, channels, projection;
     bool use_head;                     /* attention pooling */
     float dropout;                     /* after attention and MLP, in training */
@@ -48,19 +113,81 @@ struct nn_stack {
     struct g_param *(*layer)[NN_ROLES]; /* [layers], scope L */
 };
 
-/* Rows [batch * tokens, hidden] as `batch` independent sequences. */
+/* ---- sequences ----------------------------------------------------------------------------- */
+
+/* Rows [batch * tokens, hidden] as `batch` independent sequences. Serving (kv is there) has one row a new token
+ * instead, of whichever sequence. */
 struct nn_seq {
     int batch, tokens;
     struct g_tensor *pos;              /* I32 [batch * tokens], for rope and learned positions */
     struct g_tensor *spans;            /* I32 [batch, tokens, 2S]: key ranges; or */
     struct g_tensor *kv;               /* the state of attention_cached */
+    struct g_tensor *freq;             /* F32 [batch * tokens, dims / 2] where rope[0] depends on the sequence's length;
+                                          NULL: every sequence is `tokens` long */
     bool recompute;                    /* wrap each block in a recompute segment */
 };
 
+/* What a mixer keeps of a sequence: floats a position (in pages), and floats whatever the length. */
+struct nn_keep { size_t paged, fixed; };
+
+/* ---- rows ---------------------------------------------------------------------------------- */
+
+/* What the blocks of one run share. */
+struct nn_env {
+    const struct nn_stack *s;
+    const struct nn_facts *f;
+    const struct nn_seq *seq;
+    struct g_tensor *freq[NN_ROPES];   /* F32 [dims / 2], or [rows, dims / 2] */
+    struct g_tensor *window_spans;     /* seq->spans cut to `window` keys; made once a window */
+    int window;
+};
+
+/* x[rows, hidden] through one part of a layer whose weights are w[role]; plus residual, which may be NULL. */
+typedef struct g_tensor *nn_build_fn(struct graph *g, struct nn_env *e, struct g_param *const *w, struct g_tensor *x,
+                                     struct g_tensor *residual, int layer);
+typedef struct nn_keep nn_keep_fn(const struct nn_facts *f, int layer);
+
+struct nn_kind { const char *name; nn_build_fn *build; nn_keep_fn *keep; const char *doc; };
+extern const struct nn_kind nn_mixers[NN_MIXERS], nn_channels[NN_CHANNELS];
+
+#define MIXER(name, doc) nn_build_fn nn_mix_##name; nn_keep_fn nn_keep_##name;
+#define CHANNEL(name, doc) nn_build_fn nn_channel_##name;
+#define ROPE(name, by_length, doc)
+#include "nn/kinds.def"
+#undef MIXER
+#undef CHANNEL
+#undef ROPE
+
+/* What layer keeps of a sequence; zeros without a mixer. */
+struct nn_keep nn_keep(const struct nn_facts *f, int layer);
+/* The fixed floats of layers [0, layers): where the next layer's lie in a sequence's recurrent state. */
+size_t nn_state_floats(const struct nn_facts *f, int layers);
+
+/* For rows. q [rows, heads, D], k and v [rows, kv_heads, D] -> [rows, heads * D], over the sequence's spans or pages,
+ * in the layer's window. */
+struct g_tensor *nn_attend(struct graph *g, struct nn_env *e, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
+                           int layer);
+/* x [rows, n, D] turned by the layer's rope; x itself without one. */
+struct g_tensor *nn_turn(struct graph *g, const struct nn_env *e, struct g_tensor *x, int layer);
+/* x W^T + b (may be NULL) + residual (may be NULL), with the stack's dropout before the residual. */
+struct g_tensor *nn_join(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b, struct g_tensor *x,
+                         struct g_tensor *residual);
+
+/* ---- rope ---------------------------------------------------------------------------------- */
+
+/* inv_freq[dims / 2] for a sequence of `length`. */
+void nn_rope_frequencies(const struct nn_facts *f, const struct nn_rope *r, int64_t length, float *inv_freq);
+int nn_rope_dims(const struct nn_facts *f, const struct nn_rope *r);
+bool nn_rope_by_length(const struct nn_facts *f); /* nn_seq.freq is wanted */
+/* Sequences of equal regimes have equal frequencies: 0 where they do not depend on the length. When a sequence
+ * grows into another regime, all that was computed of it is of no use. */
+int64_t nn_rope_regime(const struct nn_facts *f, int64_t length);
+extern const struct nn_rope_info { const char *name; bool by_length; const char *doc; } nn_ropes[NN_ROPE_KINDS];
+
+/* ---- building ------------------------------------------------------------------------------ */
+
 /* The size that a shape letter stands for; 0 for one that the facts do not have. */
 int nn_dim(const struct nn_facts *f, char letter);
-/* inv_freq[head_dim / 2] of the stack's rope (arXiv:2104.09864; llama3 as in Llama 3.1's release). */
-void nn_rope_frequencies(const struct nn_facts *f, float *inv_freq);
 
 /* x[rows, hidden] through blocks [from, to). */
 struct g_tensor *nn_blocks(struct graph *g, const struct nn_stack *s, struct g_tensor *x, const struct nn_seq *seq,
@@ -71,11 +198,15 @@ struct g_tensor *nn_patches(struct graph *g, const struct nn_stack *s, struct g_
 struct nn_seq nn_seq_full(struct graph *g, int batch, int tokens);
 /* ids [rows] -> embedded tokens (with learned positions where the stack has them). */
 struct g_tensor *nn_tokens(struct graph *g, const struct nn_stack *s, struct g_tensor *ids, const struct nn_seq *seq);
-/* The stack's norm with weight roles w, b (b ignored by RMS). */
+/* x[rows, hidden] after the last block -> logits [rows, vocab]: final norm, head, scale and cap. */
+struct g_tensor *nn_logits(struct graph *g, const struct nn_stack *s, struct g_tensor *x);
+/* The stack's norm with weight roles w, b (b may be NULL). */
 struct g_tensor *nn_norm(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b, struct g_tensor *x);
 /* linear with weights that may lack a bias. */
 struct g_tensor *nn_linear(struct graph *g, struct g_param *w, struct g_param *b, struct g_tensor *x,
                            struct g_tensor *residual, enum act_kind act);
+/* A constant in the graph's arena, filled by the caller: *data [shape]. */
+struct g_tensor *nn_const(struct graph *g, struct shape shape, float **data);
 /* Attention pooling (SigLIP): x [B*T, hidden] -> [B, hidden]. */
 struct g_tensor *nn_pool(struct graph *g, const struct nn_stack *s, struct g_tensor *x, int batch, int tokens);
 

@@ -117,7 +117,7 @@ static void batch_check(struct batch *b, struct pool *pool, float softcap)
     struct g_tensor *v = g_const(g, DT_F32, SHAPE3(b->n, HKV, D), b->v, false);
     struct g_tensor *state = g_input(g, "kv", DT_I32, SHAPE1(1));
     state->data = &step;
-    struct g_tensor *y = g_output(g_attention_cached(g, q, k, v, state, LAYER, 0.3f, softcap));
+    struct g_tensor *y = g_output(g_attention_cached(g, q, k, v, state, LAYER, 0.3f, softcap, 0));
     struct plan *p;
     struct exec e = {.pool = pool};
     if (plan_create(g, &p) < 0 || exec_run(p, &e) < 0)

@@ -1,0 +1,108 @@
+/* Softmax attention: projections, norms of queries and keys, rotation, and the sequence's spans or pages. */
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+
+#include "base/err.h"
+#include "nn/nn.h"
+
+struct nn_keep nn_keep_attention(const struct nn_facts *f, int layer)
+{
+    return (struct nn_keep){.paged = 2 * (size_t)f->kv_heads * (size_t)f->head_dim};
+}
+
+/* x [rows, n, D] by heads: one weight for all heads [D], for the whole row [n * D], or for each head [n, D]. */
+static struct g_tensor *head_norm(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b,
+                                  struct g_tensor *x)
+{
+    if (!w || !x)
+        return x;
+    struct shape heads = x->shape;
+    bool whole = w->shape.n == 1 && w->shape.d[0] != f->head_dim;
+    if (whole)
+        x = g_reshape(g, x, SHAPE2(heads.d[0], heads.d[1] * heads.d[2]));
+    if (w->shape.n == 2) {
+        float *ones;
+        struct g_tensor *one = nn_const(g, SHAPE1(f->head_dim), &ones);
+        for (int i = 0; one && i < f->head_dim; i++)
+            ones[i] = 1;
+        x = f->qk_norm_layer ? g_layer_norm(g, x, one, NULL, f->norm_eps) : g_rms_norm(g, x, one, f->norm_eps, 0);
+        return g_mul(g, x, g_param(g, w));
+    }
+    if (f->qk_norm_layer)
+        x = g_layer_norm(g, x, g_param(g, w), b ? g_param(g, b) : NULL, f->norm_eps);
+    else
+        x = g_rms_norm(g, x, g_param(g, w), f->norm_eps, f->norm_offset);
+    return whole ? g_reshape(g, x, heads) : x;
+}
+
+struct g_tensor *nn_turn(struct graph *g, const struct nn_env *e, struct g_tensor *x, int layer)
+{
+    int at = e->f->layer[layer].rope;
+    if (at == NN_NONE || e->f->rope[at].kind == NN_ROPE_none)
+        return x;
+    const struct nn_rope *r = &e->f->rope[at];
+    return g_rope(g, x, e->seq->pos, e->freq[at], nn_rope_dims(e->f, r), r->interleaved, r->mscale == 0 ? 1.0f : r->mscale);
+}
+
+/* [rows, n * head_dim] -> [rows, n, head_dim], normalised and rotated as the facts say. */
+static struct g_tensor *heads(struct graph *g, const struct nn_env *e, struct g_tensor *x, int n, struct g_param *norm_w,
+                              struct g_param *norm_b, int layer)
+{
+    const struct nn_facts *f = e->f;
+    x = g_reshape(g, x, SHAPE3((int64_t)e->seq->batch * e->seq->tokens, n, f->head_dim));
+    if (!f->qk_norm_late)
+        x = head_norm(g, f, norm_w, norm_b, x);
+    x = nn_turn(g, e, x, layer);
+    return f->qk_norm_late ? head_norm(g, f, norm_w, norm_b, x) : x;
+}
+
+/* Spans cut to the layer's window, made once for all layers that share it. */
+static struct g_tensor *spans_of(struct graph *g, struct nn_env *e, int window)
+{
+    if (window == 0)
+        return e->seq->spans;
+    if (e->window != window) {
+        e->window_spans = g_window_spans(g, e->seq->spans, window);
+        e->window = window;
+    }
+    return e->window_spans;
+}
+
+static struct g_tensor *by_sequence(struct graph *g, const struct nn_seq *seq, struct g_tensor *x)
+{
+    return x ? g_reshape(g, x, SHAPE4(seq->batch, seq->tokens, x->shape.d[1], x->shape.d[2])) : NULL;
+}
+
+struct g_tensor *nn_attend(struct graph *g, struct nn_env *e, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
+                           int layer)
+{
+    const struct nn_seq *seq = e->seq;
+    const struct nn_layer *l = &e->f->layer[layer];
+    struct g_tensor *y;
+    if (!q)
+        return NULL;
+    float scale = l->scale != 0 ? l->scale : 1.0f / sqrtf((float)q->shape.d[2]);
+    struct shape flat = SHAPE2(q->shape.d[0], q->shape.d[1] * q->shape.d[2]);
+    if (seq->kv) {
+        y = g_attention_cached(g, q, k, v, seq->kv, layer, scale, e->f->softcap, l->window);
+    } else {
+        q = by_sequence(g, seq, q);
+        k = by_sequence(g, seq, k);
+        v = by_sequence(g, seq, v);
+        y = g_attention(g, q, k, v, spans_of(g, e, l->window), scale, e->f->softcap);
+    }
+    return g_reshape(g, y, flat);
+}
+
+struct g_tensor *nn_mix_attention(struct graph *g, struct nn_env *e, struct g_param *const *w, struct g_tensor *x,
+                                  struct g_tensor *residual, int layer)
+{
+    const struct nn_facts *f = e->f;
+    struct g_tensor *q = nn_linear(g, w[NN_attn_q_w], w[NN_attn_q_b], x, NULL, ACT_NONE);
+    struct g_tensor *k = nn_linear(g, w[NN_attn_k_w], w[NN_attn_k_b], x, NULL, ACT_NONE);
+    struct g_tensor *v = nn_linear(g, w[NN_attn_v_w], w[NN_attn_v_b], x, NULL, ACT_NONE);
+    q = heads(g, e, q, f->heads, w[NN_q_norm_w], w[NN_q_norm_b], layer);
+    k = heads(g, e, k, f->kv_heads, w[NN_k_norm_w], w[NN_k_norm_b], layer);
+    v = g_reshape(g, v, SHAPE3((int64_t)e->seq->batch * e->seq->tokens, f->kv_heads, f->head_dim));
+    return nn_join(g, f, w[NN_attn_o_w], w[NN_attn_o_b], nn_attend(g, e, q, k, v, layer), residual);
+}
