@@ -35,6 +35,9 @@ struct nun_generation; /* one answer being made on a timeline */
 
 enum nun_compute { NUN_BF16, NUN_F32 }; /* matrix products; everything else is float32 */
 
+/* A LoRA folder as PEFT writes it. */
+struct nun_lora { const char *folder; float scale; }; /* scale 1: as trained */
+
 struct nun_model_options {
     int threads;              /* 0: all CPUs this process may use */
     enum nun_compute compute; /* default NUN_BF16 */
@@ -42,6 +45,8 @@ struct nun_model_options {
     int prefill_chunk;        /* most rows computed at once; 0: 512. Never changes a result */
     size_t state_bytes;       /* most memory for key/value pages of all timelines; 0: no limit but memory */
     const char *chat_template; /* Jinja text to use instead of the folder's; NULL: the folder's */
+    const struct nun_lora *loras; /* [n_loras]: adapters added to the weights */
+    size_t n_loras;
 };
 
 /* Open a Hugging Face folder. NUN_EFORMAT or NUN_EUNSUP name the file, the key and both values. */

@@ -13,6 +13,7 @@
 #include "models/loader.h"
 #include "formats/gguf.h"
 #include "models/gguf_model.h"
+#include "models/lora.h"
 #include "models/quant_folder.h"
 
 /* Small tensors are float32 in memory whatever the file has: kernels other than linear and embedding
@@ -22,7 +23,7 @@ static bool as_float32(enum nn_role role, const struct shape *s)
     return s->n <= 1 || role == NN_pos_w || role == NN_pool_probe || role == NN_q_norm_w || role == NN_k_norm_w;
 }
 
-struct file_source { struct quant_folder *files; };
+struct file_source { struct quant_folder *files; struct lora_set *loras; };
 
 static bool in_file(void *arg, const char *name)
 {
@@ -54,10 +55,11 @@ static int copy_piece(const struct model_piece *k, const struct st_tensor *t, vo
 }
 
 /* The tensor of a piece, found and checked. */
-static int need_piece(struct quant_folder *files, const struct model_piece *k, const struct st_tensor **t)
+static int need_piece(const struct file_source *src, const struct model_piece *k, const struct st_tensor **t)
 {
     size_t n = 0, have = 0;
-    TRY(quant_folder_need(files, span_str(k->name), k->shape.n ? &k->shape : NULL, t));
+    TRY(quant_folder_need(src->files, span_str(k->name), k->shape.n ? &k->shape : NULL, t));
+    TRY(lora_apply(src->loras, *t, t));
     TRY(shape_count(&k->shape, &n));
     TRY(shape_count(&(*t)->shape, &have));
     if (n != have) /* scalars are stored as [] or [1] */
@@ -72,7 +74,7 @@ static int take_from_file(void *arg, struct model *m, enum nn_role role, const s
     int n;
     const struct model_piece *k = model_pieces_of(m, p, &n);
     size_t values, bytes;
-    TRY(need_piece(src->files, k, &t));
+    TRY(need_piece(src, k, &t));
     TRY(shape_count(&p->shape, &values));
     p->dt = memory_type(role, p, k, t->dtype);
     if (n == 1 && p->dt == t->dtype && model_piece_run(k) >= 0) {
@@ -81,7 +83,7 @@ static int take_from_file(void *arg, struct model *m, enum nn_role role, const s
         return 0;
     }
     for (int i = 1; i < n; i++) { /* pieces of several formats become float32 */
-        TRY(need_piece(src->files, &k[i], &t));
+        TRY(need_piece(src, &k[i], &t));
         p->dt = memory_type(role, p, &k[i], t->dtype) == p->dt ? p->dt : DT_F32;
     }
     TRY(dtype_bytes(p->dt, values, &bytes));
@@ -90,7 +92,7 @@ static int take_from_file(void *arg, struct model *m, enum nn_role role, const s
         return NUN_ENOMEM;
     p->data = copy;
     for (int i = 0; i < n; i++) {
-        TRY(need_piece(src->files, &k[i], &t));
+        TRY(need_piece(src, &k[i], &t));
         TRY(copy_piece(&k[i], t, copy));
     }
     return 0;
@@ -133,7 +135,7 @@ static int refuse_extra(const struct model *m, const struct stack_row *text, con
     return rc < 0 ? rc : 0;
 }
 
-static int load_into(struct model *m, const char *folder)
+static int load_into(struct model *m, const char *folder, const struct model_lora *loras, size_t n_loras)
 {
     char path[4096];
     const struct stack_row *text, *vision;
@@ -150,9 +152,12 @@ static int load_into(struct model *m, const char *folder)
         TRY(st_open(folder, &m->weights));
     }
     TRY(quant_folder_open(m->config, path, m->weights, &m->arena, &m->quant));
-    struct file_source src = {m->quant};
+    if (n_loras)
+        TRY(lora_open(loras, n_loras, &m->arena, &m->loras));
+    struct file_source src = {m->quant, m->loras};
     struct weight_source ws = {take_from_file, in_file, &src};
     TRY(model_bind_weights(m, text, vision, &ws));
+    TRY(lora_all_used(m->loras));
     return refuse_extra(m, text, folder);
 }
 
@@ -167,8 +172,13 @@ static int model_new(struct model **out)
 
 int model_load(const char *folder, struct model **out)
 {
+    return model_load_with(folder, NULL, 0, out);
+}
+
+int model_load_with(const char *folder, const struct model_lora *loras, size_t n, struct model **out)
+{
     TRY(model_new(out));
-    int rc = load_into(*out, folder);
+    int rc = load_into(*out, folder, loras, n);
     if (rc < 0) {
         model_free(*out);
         *out = NULL;
@@ -234,6 +244,7 @@ void model_free(struct model *m)
     if (!m)
         return;
     json_decref(m->config);
+    lora_close(m->loras);
     quant_folder_close(m->quant);
     st_close(m->weights);
     arena_free(&m->arena);

@@ -5,6 +5,7 @@
 #define MODELS_MODEL_H
 #include "formats/safetensors.h"
 #include "models/family.h"
+#include "models/lora.h"
 
 /* How (a part of) a weight lies in a tensor on disk: row i of its rows is row from + i / run * stride + i % run
  * there. Most weights are one tensor and have one piece; a fused tensor is a piece of several weights, and a weight
@@ -24,6 +25,7 @@ struct model {
     json_t *config;
     struct safetensors *weights;     /* NULL for a model made by model_init */
     struct quant_folder *quant;      /* over them: weights stored in parts; NULL with them */
+    struct lora_set *loras;          /* over those; NULL: none */
     const struct family_row *family;
     struct family_facts facts;
     struct nn_stack text, vision;    /* layers == 0: absent */
@@ -38,6 +40,8 @@ struct model {
 /* Open a HF folder or a GGUF file: config checked key by key, every tensor checked by name and shape, nothing copied
  * but one-dimensional weights (to float32). A missing, misshapen or extra tensor is an error. */
 int model_load(const char *folder, struct model **out);
+/* The same under LoRA adapters; a tensor of an adapter that changes nothing of the model is an error. */
+int model_load_with(const char *folder, const struct model_lora *loras, size_t n, struct model **out);
 /* Random weights for a config (borrowed reference is taken), each tensor from (seed, name): normal with
  * the config's initializer_range, norms 1, biases 0. float32, in the model's arena. */
 int model_init(json_t *config, uint64_t seed, struct model **out);

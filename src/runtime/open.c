@@ -189,13 +189,26 @@ int engine_create(struct model *model, const struct nun_model_options *options, 
     return 0;
 }
 
+static int load_model(const char *folder, const struct nun_model_options *o, struct model **out)
+{
+    size_t n = o ? o->n_loras : 0;
+    struct model_lora *list = mem_calloc(MEM_RUNTIME, n + 1, sizeof *list);
+    if (!list)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        list[i] = (struct model_lora){o->loras[i].folder, o->loras[i].scale};
+    int rc = model_load_with(folder, list, n, out);
+    mem_free(list);
+    return rc;
+}
+
 int nun_model_open(const char *folder, const struct nun_model_options *options, struct nun_model **out)
 {
     struct model *model;
     struct nun_model *m;
     if (!folder || !out)
         return err_set(NUN_EARG, "nun_model_open: no folder, or nowhere to put the model");
-    TRY(model_load(folder, &model));
+    TRY(load_model(folder, options, &model));
     TRY(engine_create(model, options, &m));
     int rc = open_tokenizer(m, folder);
     if (rc >= 0)
