@@ -161,11 +161,21 @@ struct nun_sampling {
     int top_k;                 /* exact; what equals the k-th stays too */
     float top_p, min_p, typical_p, epsilon, eta;
     int min_keep;              /* top_p, min_p, typical_p, epsilon, eta leave at least so many; 0: 1 */
+    float top_n_sigma;         /* standard deviations below the largest logit that stay */
+    float xtc_probability, xtc_threshold;
     float repeat_penalty;      /* 0 or 1: off */
     float presence_penalty, frequency_penalty;
     int penalty_last;          /* tokens that repeat, presence and frequency look back on; 0: 64; -1: all */
     int no_repeat_ngram;       /* no run of n tokens comes twice */
-    uint64_t seed;             /* token i of an answer depends on (seed, i) and its logits alone */
+    float dry_multiplier, dry_base; /* base 0: 1.75 */
+    int dry_allowed_length;    /* runs as long as this cost something; 0: 2 */
+    int dry_last;              /* tokens that dry looks back on; 0: all */
+    const char *const *dry_breakers; /* [n_dry_breakers]: tokens with one of these strings end a run; */
+    size_t n_dry_breakers;     /*   NULL: newline, colon, quotation mark, asterisk */
+    int mirostat;              /* 1 or 2: the version of its paper or its simpler second */
+    float mirostat_tau, mirostat_eta; /* surprise aimed at, in bits, 0: 5; learning rate, 0: 0.1 */
+    uint64_t seed;             /* token i of an answer depends on (seed, i) and its logits alone, and with
+                                  mirostat on the answer before it */
     const struct nun_logit_bias *bias;
     size_t n_bias;
     const char *chain;         /* names separated by ','; NULL: all rows in the table's order */
@@ -187,6 +197,8 @@ struct nun_token {             /* for the token callback */
 struct nun_generate_options {
     struct nun_sampling sampling;
     int max_tokens;            /* 0: until the context is full */
+    int min_tokens;            /* the model cannot end its answer before so many */
+    int max_length;            /* most tokens of prompt and answer together; 0: what the context holds */
     const char *const *stop;   /* strings that end the answer and are not part of it */
     size_t n_stop;
     bool ignore_eos;
@@ -197,10 +209,14 @@ struct nun_generate_options {
     void *arg;
 };
 
+/* What the model's generation_config.json asks for, as transformers reads it: a start for options of one's
+ * own. Without such a file, or where it says do_sample false, greedy. Strings and lists are the model's. */
+void nun_model_defaults(const struct nun_model *m, struct nun_generate_options *out);
+
 enum nun_finish {
     NUN_FINISH_NONE,           /* not finished */
     NUN_FINISH_STOP,           /* the model ended its answer, or a stop string came */
-    NUN_FINISH_LENGTH,         /* max_tokens */
+    NUN_FINISH_LENGTH,         /* max_tokens or max_length */
     NUN_FINISH_CONTEXT,        /* the context is full */
     NUN_FINISH_CANCEL,         /* a callback said so */
     NUN_FINISH_ERROR           /* `code` and `error` tell */

@@ -50,10 +50,24 @@ struct picture {
 };
 
 struct nun_model {
+struct engine_chat {
+    struct chat_template *template; /* NULL: none */
+    int takes;                   /* bits of chat_takes */
+};
+
+/* What generation_config.json says about answers. */
+struct engine_defaults {
+    struct nun_generate_options options; /* texts and lists are borrowed from here */
+    json_t *config;              /* NULL: there is no such file */
+    const char **stop;           /* [options.n_stop] */
+    struct nun_logit_bias *bias; /* [options.sampling.n_bias] */
+};
+
     struct model *model;
     struct tokenizer *tokenizer; /* NULL: ids only */
-    struct chat_template *chat;  /* NULL: none */
-    bool chat_parts;             /* it takes content as a list of parts */
+    struct engine_chat chat, tool_chat; /* tool_chat: for conversations with tools, where there is one */
+    json_t *specials;            /* bos_token and its like, for templates */
+    struct engine_defaults defaults;
     bool has_preprocess;
     struct preprocess_facts preprocess;
     struct pool *pool;

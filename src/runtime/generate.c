@@ -40,10 +40,32 @@ static int check_options(const struct nun_generate_options *o)
         return err_set(NUN_EARG, "max_tokens: expected 0 or more, found %d", o->max_tokens);
     if (o->logprobs < 0 || o->logprobs > 1000)
         return err_set(NUN_EARG, "logprobs: expected 0 to 1000, found %d", o->logprobs);
+    if (o->min_tokens < 0 || o->max_length < 0)
+        return err_set(NUN_EARG, "min_tokens and max_length: expected 0 or more, found %d and %d", o->min_tokens, o->max_length);
     for (size_t i = 0; i < o->n_stop; i++)
         if (!o->stop[i] || !o->stop[i][0])
             return err_set(NUN_EARG, "stop string %zu: it is empty", i);
     return 0;
+}
+
+/* The ids whose text has one of the strings that end a run for dry. */
+static int find_breakers(struct nun_generation *g)
+{
+    static const char *const usual[] = {"\n", ":", "\"", "*"};
+    const struct nun_sampling *s = &g->o.sampling;
+    const char *const *list = s->dry_breakers ? s->dry_breakers : usual;
+    size_t n = s->dry_breakers ? s->n_dry_breakers : sizeof usual / sizeof usual[0];
+    struct buf text;
+    int rc = 0;
+    buf_init(&text, MEM_RUNTIME, LIMIT_OF(text_bytes));
+    for (int32_t id = 0; id < g->sampler.vocab && g->sampler.breaker && g->t->m->tokenizer && rc >= 0; id++) {
+        buf_reset(&text);
+        rc = tokenizer_decode(g->t->m->tokenizer, &id, 1, 0, &text);
+        for (size_t i = 0; i < n && rc >= 0; i++)
+            g->sampler.breaker[id] |= strstr(buf_cstr(&text), list[i]) != NULL;
+    }
+    buf_free(&text);
+    return rc;
 }
 
 static int prepare(struct nun_generation *g)
@@ -52,6 +74,7 @@ static int prepare(struct nun_generation *g)
     int vocab = m->model->text.facts.vocab;
     TRY(check_options(&g->o));
     TRY(sampler_init(&g->sampler, &g->o.sampling, vocab));
+    TRY(find_breakers(g));
     TRY(timeline_need_logits(g->t));
     if (m->tokenizer)
         TRY(tok_stream_create(m->tokenizer, TOK_SKIP_SPECIAL, &g->stream));
@@ -165,6 +188,8 @@ static int take(struct nun_generation *g, int32_t id)
         g->r.finish = NUN_FINISH_LENGTH;
     return 0;
 }
+    if (g->r.finish == NUN_FINISH_NONE && g->o.max_length && g->t->ids.n >= (size_t)g->o.max_length)
+        g->r.finish = NUN_FINISH_LENGTH;
 
 static int draw(struct nun_generation *g)
 {
@@ -176,6 +201,8 @@ static int draw(struct nun_generation *g)
     }
     struct sample_past past = {t->ids.at, t->ids.n, g->r.generated_tokens, t->m->model->facts.image_token};
     return take(g, sampler_draw(&g->sampler, t->logits, &past, g->r.generated_tokens));
+    g->sampler.banned = t->m->ends;
+    g->sampler.n_banned = g->r.generated_tokens < (size_t)g->o.min_tokens ? (size_t)t->m->n_ends : 0;
 }
 
 static void fail(struct nun_generation *g, int code)

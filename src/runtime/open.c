@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "kernels/cpu.h"
-#include "runtime/prompt.h"
+#include "runtime/open.h"
 
 /* ---- parts of the folder ------------------------------------------------------------------- */
 
@@ -35,108 +35,6 @@ static int open_preprocess(struct nun_model *m, const char *folder)
     TRY(path_join(path, sizeof path, folder, "preprocessor_config.json"));
     TRY(preprocess_load(path, &m->preprocess));
     m->has_preprocess = true;
-    return 0;
-}
-
-static int set_template(struct nun_model *m, struct span text, const char *place)
-{
-    m->chat_parts = prompt_wants_parts(text);
-    return chat_template_parse(text, place, &m->chat);
-}
-
-/* tokenizer_config.json's chat_template: the text, or a list of named ones with "default" among them. */
-static const char *template_in(const json_t *config)
-{
-    const json_t *t = json_object_get(config, "chat_template"), *one;
-    size_t i;
-    if (json_is_string(t))
-        return json_string_value(t);
-    json_array_foreach(t, i, one) {
-        const char *name = json_string_value(json_object_get(one, "name"));
-        if (name && !strcmp(name, "default"))
-            return json_string_value(json_object_get(one, "template"));
-    }
-    return NULL;
-}
-
-static int template_from_json(struct nun_model *m, const char *folder, const char *name)
-{
-    char path[4096];
-    json_t *config;
-    if (m->chat || !in_folder(folder, name))
-        return 0;
-    TRY(path_join(path, sizeof path, folder, name));
-    TRY(json_load_file_limited(path, &config));
-    const char *text = template_in(config);
-    int rc = text ? set_template(m, span_str(text), path) : 0;
-    json_decref(config);
-    return rc;
-}
-
-static int template_from_file(struct nun_model *m, const char *folder)
-{
-    char path[4096];
-    struct buf text;
-    if (!in_folder(folder, "chat_template.jinja"))
-        return 0;
-    TRY(path_join(path, sizeof path, folder, "chat_template.jinja"));
-    buf_init(&text, MEM_RUNTIME, LIMIT_OF(text_bytes));
-    int rc = file_read(path, &text);
-    if (rc >= 0)
-        rc = set_template(m, buf_view(&text), path);
-    buf_free(&text);
-    return rc;
-}
-
-static int open_template(struct nun_model *m, const char *folder, const char *own)
-{
-    if (own)
-        return set_template(m, span_str(own), "chat template");
-    TRY(template_from_file(m, folder));
-    TRY(template_from_json(m, folder, "chat_template.json"));
-    TRY(template_from_json(m, folder, "tokenizer_config.json"));
-    if (!m->chat && nun_token_id(m, "<|user|>") >= 0 && nun_token_id(m, "<|assistant|>") >= 0)
-        return set_template(m, span_str(prompt_plain_template), "plain template");
-    return 0;
-}
-
-/* ---- ids that end an answer ---------------------------------------------------------------- */
-
-static void add_end(struct nun_model *m, int64_t id)
-{
-    for (int i = 0; i < m->n_ends; i++)
-        if (m->ends[i] == id)
-            return;
-    if (id >= 0 && id < m->model->text.facts.vocab && m->n_ends < ENGINE_ENDS)
-        m->ends[m->n_ends++] = (int32_t)id;
-}
-
-static int ends_from(struct nun_model *m, const json_t *config, const char *place, const char *key)
-{
-    int ids[ENGINE_ENDS], n = 0;
-    TRY(json_get_ints(config, place, key, -1, INT32_MAX, ids, ENGINE_ENDS, &n));
-    for (int i = 0; i < n; i++)
-        add_end(m, ids[i]);
-    return 0;
-}
-
-static int open_ends(struct nun_model *m, const char *folder)
-{
-    char path[4096];
-    if (in_folder(folder, "generation_config.json")) {
-        json_t *config;
-        TRY(path_join(path, sizeof path, folder, "generation_config.json"));
-        TRY(json_load_file_limited(path, &config));
-        int rc = ends_from(m, config, path, "eos_token_id");
-        json_decref(config);
-        TRY(rc);
-    }
-    if (!m->n_ends)
-        TRY(ends_from(m, m->model->config, folder, "eos_token_id"));
-    if (!m->n_ends && json_dig(m->model->config, "text_config"))
-        TRY(ends_from(m, m->model->config, folder, "text_config.eos_token_id"));
-    if (m->tokenizer)
-        add_end(m, tokenizer_role(m->tokenizer, TOK_EOS));
     return 0;
 }
 
@@ -180,6 +78,7 @@ int engine_create(struct model *model, const struct nun_model_options *options, 
     }
     m->model = model;
     pthread_mutex_init(&m->lock, NULL);
+    state_pool_init(&m->states, nn_state_floats(f, f->layers), o->state_bytes);
     int rc = prepare(m, options ? options : &defaults);
     if (rc < 0) {
         nun_model_close(m);
@@ -214,9 +113,9 @@ int nun_model_open(const char *folder, const struct nun_model_options *options, 
     if (rc >= 0)
         rc = open_preprocess(m, folder);
     if (rc >= 0)
-        rc = open_template(m, folder, options ? options->chat_template : NULL);
+        rc = open_chat(m, folder, options ? options->chat_template : NULL);
     if (rc >= 0)
-        rc = open_ends(m, folder);
+        rc = open_defaults(m, folder);
     if (rc < 0) {
         nun_model_close(m);
         return rc;
@@ -231,7 +130,9 @@ void nun_model_close(struct nun_model *m)
         return;
     engine_plans_free(m);
     page_pool_free(&m->pages);
-    chat_template_free(m->chat);
+    state_pool_free(&m->states);
+    close_chat(m);
+    close_defaults(m);
     tokenizer_free(m->tokenizer);
     model_free(m->model);
     pool_free(m->pool);
@@ -264,7 +165,7 @@ void nun_model_info(const struct nun_model *m, struct nun_model_info *out)
         .context = m->context, .trained_context = f->positions, .vocab = f->vocab, .layers = f->layers, .hidden = f->hidden,
         .image_tokens = sees ? model_image_tokens(m->model) : 0, .image_size = sees ? model_image_size(m->model) : 0,
         .state_bytes_per_token = page_block_bytes(&m->pages) / KV_PAGE, .has_tokenizer = m->tokenizer != NULL,
-        .has_chat_template = m->chat != NULL, .threads = m->threads,
+        .has_chat_template = m->chat.template != NULL, .threads = m->threads,
         .compute = m->compute == GEMM_F32 ? NUN_F32 : NUN_BF16};
 }
 

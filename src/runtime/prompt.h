@@ -1,14 +1,41 @@
 /* Conversations to prompts: messages to the template's variables, the rendered text to ids, with what
- * people typed kept apart from what the template wrote. */
+ * people typed kept apart from what the template wrote by marks. prompt_render.c makes the text, prompt.c the ids. */
 /* SPDX-License-Identifier: MIT */
 #ifndef RUNTIME_PROMPT_H
 #define RUNTIME_PROMPT_H
+#include "base/arena.h"
 #include "runtime/timeline.h"
 
 /* The template of models whose folder has none but whose vocabulary has these two tokens. */
 extern const char prompt_plain_template[];
 
-/* Does the template take a message's content as a list of parts, or as one string? */
-bool prompt_wants_parts(struct span template_text);
+/* What the text of a template looks like, for those that refuse to be tried out. Bits of chat_takes. */
+int prompt_guess_takes(struct span template_text);
+
+enum prompt_marks {
+    PROMPT_PLAIN,   /* pictures behind marks, text as it was typed */
+    PROMPT_ESCAPED, /* and special strings in what was typed */
+    PROMPT_WHOLE,   /* and every text part as a whole */
+};
+/* What stands behind a mark: a picture's part, or text that is to stay text. */
+struct prompt_piece { const struct nun_part *picture; struct span text; };
+
+struct prompt {
+    const struct nun_model *m;
+    const struct nun_chat *chat;
+    enum prompt_marks marks;
+    struct prompt_piece *piece; /* [n], by number */
+    size_t n, cap;
+    struct arena arena;         /* texts of pieces */
+};
+
+void prompt_init(struct prompt *p, const struct nun_model *m, const struct nun_chat *chat);
+void prompt_free(struct prompt *p);
+/* Append the rendered conversation. Pieces of an earlier rendering are forgotten. */
+int prompt_render(struct prompt *p, enum prompt_marks marks, struct buf *out);
+/* The first mark of `s`: its offset (s.len: none), its length and its piece. */
+size_t prompt_next_mark(const struct prompt *p, struct span s, size_t *len, const struct prompt_piece **out);
+/* How the vocabulary spells the place of a picture. */
+struct span prompt_image_text(const struct nun_model *m);
 
 #endif

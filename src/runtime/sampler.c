@@ -32,10 +32,10 @@ size_t nun_sampler_rows(const struct nun_sampler_row **out)
 
 /* ---- drawing ------------------------------------------------------------------------------- */
 
-static void run_chain(struct sampler *p, const float *logits, const struct sample_past *past, struct draw *d)
+static void run_chain(struct sampler *p, const float *logits, const struct sample_past *past, uint64_t index, struct draw *d)
 {
     size_t last = p->s.penalty_last < 0 ? past->n : p->s.penalty_last ? (size_t)p->s.penalty_last : PENALTY_LAST;
-    *d = (struct draw){.p = p, .list = p->list, .n = p->vocab, .past = *past, .window = *past};
+    *d = (struct draw){.p = p, .list = p->list, .n = p->vocab, .index = index, .past = *past, .window = *past};
     if (d->window.n > last) {
         d->window.ids += d->window.n - last;
         d->window.n = last;
@@ -44,6 +44,8 @@ static void run_chain(struct sampler *p, const float *logits, const struct sampl
         d->window.n_answer = d->window.n;
     for (int i = 0; i < p->vocab; i++)
         p->list[i] = (struct sample_candidate){i, logits[i]};
+    for (size_t i = 0; i < p->n_banned; i++)
+        p->list[p->banned[i]].logit = SAMPLE_DEAD;
     for (int i = 0; i < p->n_chain; i++)
         if (p->s.temperature > 0 || !slots[p->chain[i]].narrows)
             slots[p->chain[i]].run(d);
@@ -57,32 +59,39 @@ static float largest(const struct draw *d)
     return m;
 }
 
-static int32_t choose(const struct draw *d, uint64_t index)
+/* One of the list; *p is how probable it was. */
+static int32_t choose(const struct draw *d, double *p)
 {
-    struct rng r = rng_at(d->p->s.seed, index);
+    struct rng r = rng_at(d->p->s.seed, d->index);
     double u = rng_double(&r), sum = 0, have = 0;
     float m = largest(d);
     for (int i = 0; i < d->n; i++)
         sum += exp((double)d->list[i].logit - m);
-    for (int i = 0; i < d->n; i++) {
-        have += exp((double)d->list[i].logit - m);
+    int at = 0;
+    for (; at < d->n - 1; at++) {
+        have += exp((double)d->list[at].logit - m);
         if (u * sum < have)
-            return d->list[i].id;
+            break;
     }
-    return d->list[d->n - 1].id;
+    *p = exp((double)d->list[at].logit - m) / sum;
+    return d->list[at].id;
 }
 
 int32_t sampler_draw(struct sampler *p, const float *logits, const struct sample_past *past, uint64_t index)
 {
     struct draw d;
-    run_chain(p, logits, past, &d);
-    return d.n == 1 ? d.list[0].id : choose(&d, index);
+    double chance = 1;
+    run_chain(p, logits, past, index, &d);
+    int32_t id = d.n == 1 ? d.list[0].id : choose(&d, &chance);
+    if (p->s.mirostat && p->s.temperature > 0)
+        p->mu -= (double)p->s.mirostat_eta * (-log2(chance) - (double)p->s.mirostat_tau);
+    return id;
 }
 
 void sampler_probabilities(struct sampler *p, const float *logits, const struct sample_past *past, float *out)
 {
     struct draw d;
-    run_chain(p, logits, past, &d);
+    run_chain(p, logits, past, 0, &d);
     float m = largest(&d);
     double sum = 0;
     for (int i = 0; i < d.n; i++)
@@ -141,7 +150,12 @@ static int check_settings(const struct nun_sampling *s, int vocab)
         {"min_p", s->min_p, 0, 1}, {"typical_p", s->typical_p, 0, 1}, {"epsilon", s->epsilon, 0, 1}, {"eta", s->eta, 0, 1},
         {"min_keep", s->min_keep, 0, INT32_MAX}, {"repeat_penalty", s->repeat_penalty, 0, 100},
         {"presence_penalty", s->presence_penalty, -100, 100}, {"frequency_penalty", s->frequency_penalty, -100, 100},
-        {"penalty_last", s->penalty_last, -1, INT32_MAX}, {"no_repeat_ngram", s->no_repeat_ngram, 0, INT32_MAX}};
+        {"penalty_last", s->penalty_last, -1, INT32_MAX}, {"no_repeat_ngram", s->no_repeat_ngram, 0, INT32_MAX},
+        {"top_n_sigma", s->top_n_sigma, 0, 1000}, {"xtc_probability", s->xtc_probability, 0, 1},
+        {"xtc_threshold", s->xtc_threshold, 0, 1}, {"dry_multiplier", s->dry_multiplier, 0, 1000},
+        {"dry_base", s->dry_base ? s->dry_base : 1, 1, 100}, {"dry_allowed_length", s->dry_allowed_length, 0, INT32_MAX},
+        {"dry_last", s->dry_last, 0, INT32_MAX}, {"mirostat", s->mirostat, 0, 2}, {"mirostat_tau", s->mirostat_tau, 0, 100},
+        {"mirostat_eta", s->mirostat_eta, 0, 1}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         TRY(check_number(numbers[i].name, numbers[i].value, numbers[i].lo, numbers[i].hi));
     for (size_t i = 0; i < s->n_bias; i++) {
@@ -178,15 +192,28 @@ static int read_chain(struct sampler *p)
     return 0;
 }
 
+/* Numbers that are 0 and mean another. */
+static void fill_in(struct nun_sampling *s)
+{
+    s->dry_base = s->dry_base > 0 ? s->dry_base : 1.75f;
+    s->dry_allowed_length = s->dry_allowed_length ? s->dry_allowed_length : 2;
+    s->mirostat_tau = s->mirostat_tau > 0 ? s->mirostat_tau : 5;
+    s->mirostat_eta = s->mirostat_eta > 0 ? s->mirostat_eta : 0.1f;
+}
+
 int sampler_init(struct sampler *p, const struct nun_sampling *settings, int vocab)
 {
     *p = (struct sampler){.s = *settings, .vocab = vocab};
     TRY(check_settings(settings, vocab));
     TRY(read_chain(p));
+    fill_in(&p->s);
+    p->mu = 2 * (double)p->s.mirostat_tau;
     p->list = mem_alloc(MEM_RUNTIME, (size_t)vocab * sizeof *p->list);
     p->work = mem_alloc(MEM_RUNTIME, (size_t)vocab * sizeof *p->work);
     p->counts = mem_calloc(MEM_RUNTIME, (size_t)vocab, sizeof *p->counts);
-    if (p->list && p->work && p->counts)
+    if (p->s.dry_multiplier > 0)
+        p->breaker = mem_calloc(MEM_RUNTIME, (size_t)vocab, sizeof *p->breaker);
+    if (p->list && p->work && p->counts && (p->breaker || !(p->s.dry_multiplier > 0)))
         return 0;
     sampler_free(p);
     return NUN_ENOMEM;
@@ -197,6 +224,8 @@ void sampler_free(struct sampler *p)
     mem_free(p->list);
     mem_free(p->work);
     mem_free(p->counts);
+    mem_free(p->breaker);
+    p->breaker = NULL;
     p->list = p->work = NULL;
     p->counts = NULL;
 }

@@ -21,6 +21,10 @@ struct sampler {
     int n_chain;
     struct sample_candidate *list, *work; /* [vocab] */
     int32_t *counts;                      /* [vocab], all zero between draws */
+    bool *breaker;                        /* [vocab], ids that end a run for dry; NULL while dry is off */
+    const int32_t *banned;                /* [n_banned]: ids that cannot come now; borrowed */
+    size_t n_banned;
+    double mu;                            /* mirostat's largest surprise, in bits */
 };
 
 /* Checks the settings: NUN_EARG names the field, what is allowed and what was found. */
@@ -33,6 +37,9 @@ struct sample_past {
     size_t n, n_answer;        /* the last n_answer are the answer's so far */
     int32_t ignore;
 };
+/* The logit of an id that cannot come; whatever lies below half of it counts as such. */
+#define SAMPLE_DEAD (-1e9f)
+static inline bool sample_alive(float logit) { return logit > SAMPLE_DEAD / 2; }
 /* `index` counts the answer's tokens. Logits must be finite. */
 int32_t sampler_draw(struct sampler *p, const float *logits, const struct sample_past *past, uint64_t index);
 /* What the chain leaves, as probabilities out[vocab]: for tests and for looking. */
@@ -49,6 +56,7 @@ struct draw {
     struct sample_candidate *list; /* kept: [n] */
     int n;
     bool sorted;                   /* largest logit first */
+    uint64_t index;                /* of the token in the answer */
     struct sample_past past;       /* whole */
     struct sample_past window;     /* as far as penalties look back */
 };

@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 
+#include "base/rng.h"
 #include "runtime/sampler.h"
 
 /* ---- order --------------------------------------------------------------------------------- */
@@ -111,6 +112,12 @@ static void keep_from(struct draw *d, double least)
 
 /* ---- rows that move logits ----------------------------------------------------------------- */
 
+/* Does an id of the past count? The picture's placeholder does not, nor what has no logit. */
+static bool counts(const struct draw *d, int32_t id)
+{
+    return id != d->past.ignore && id >= 0 && id < d->p->vocab;
+}
+
 /* The candidate of an id; NULL when an earlier row dropped it. */
 static struct sample_candidate *find(struct draw *d, int32_t id)
 {
@@ -156,13 +163,16 @@ void sampler_repeat(struct draw *d)
         return;
     for (size_t i = 0; i < d->window.n; i++) {
         int32_t id = d->window.ids[i];
-        struct sample_candidate *c = id == d->window.ignore || seen[id] ? NULL : find(d, id);
+        if (!counts(d, id) || seen[id])
+            continue;
+        struct sample_candidate *c = find(d, id);
         seen[id] = 1;
         if (c)
             c->logit = c->logit < 0 ? c->logit * r : c->logit / r;
     }
     for (size_t i = 0; i < d->window.n; i++)
-        seen[d->window.ids[i]] = 0;
+        if (counts(d, d->window.ids[i]))
+            seen[d->window.ids[i]] = 0;
     moved(d);
 }
 
@@ -170,16 +180,19 @@ void sampler_frequency(struct draw *d)
 {
     const struct nun_sampling *s = &d->p->s;
     const int32_t *answer = d->window.ids + (d->window.n - d->window.n_answer);
-    int32_t *counts = d->p->counts;
+    int32_t *seen = d->p->counts;
     if (s->presence_penalty == 0 && s->frequency_penalty == 0)
         return;
     for (size_t i = 0; i < d->window.n_answer; i++)
-        counts[answer[i]]++;
+        if (counts(d, answer[i]))
+            seen[answer[i]]++;
     for (size_t i = 0; i < d->window.n_answer; i++) {
-        struct sample_candidate *c = counts[answer[i]] ? find(d, answer[i]) : NULL;
+        if (!counts(d, answer[i]) || !seen[answer[i]])
+            continue;
+        struct sample_candidate *c = find(d, answer[i]);
         if (c)
-            c->logit -= s->frequency_penalty * (float)counts[answer[i]] + s->presence_penalty;
-        counts[answer[i]] = 0;
+            c->logit -= s->frequency_penalty * (float)seen[answer[i]] + s->presence_penalty;
+        seen[answer[i]] = 0;
     }
     moved(d);
 }
@@ -202,7 +215,7 @@ void sampler_no_repeat(struct draw *d)
     if (!n || past < n)
         return;
     for (size_t i = 0; i + n <= past; i++)
-        if (same_run(ids + i, ids + past - (n - 1), n - 1))
+        if (counts(d, ids[i + n - 1]) && same_run(ids + i, ids + past - (n - 1), n - 1))
             forbidden[ids[i + n - 1]] = 1;
     for (int i = 0; i < d->n; i++)
         left += !forbidden[d->list[i].id];
@@ -211,7 +224,53 @@ void sampler_no_repeat(struct draw *d)
             d->list[kept++] = d->list[i];
     d->n = left ? kept : d->n;
     for (size_t i = 0; i < past; i++)
-        forbidden[ids[i]] = 0;
+        if (counts(d, ids[i]))
+            forbidden[ids[i]] = 0;
+}
+
+/* A longer run costs what one of DRY_RUN tokens costs, which is beyond any logit at usual bases. */
+enum { DRY_RUN = 64 };
+
+/* May this id stand in a run? */
+static bool runs_on(const struct draw *d, int32_t id)
+{
+    return counts(d, id) && !d->p->breaker[id];
+}
+
+/* How many tokens before ids[at] equal the last ones of ids[n], at most `most`. */
+static size_t run_before(const int32_t *ids, size_t at, size_t n, size_t most)
+{
+    size_t len = 0;
+    while (len < most && len < at && ids[at - 1 - len] == ids[n - 1 - len])
+        len++;
+    return len;
+}
+
+void sampler_dry(struct draw *d)
+{
+    const struct nun_sampling *s = &d->p->s;
+    size_t n = d->past.n, most = 0, back = s->dry_last && (size_t)s->dry_last < n ? (size_t)s->dry_last : n;
+    const int32_t *ids = d->past.ids + (n - back);
+    int32_t *longest = d->p->counts; /* run that each id would continue */
+    if (!(s->dry_multiplier > 0))
+        return;
+    n = back;
+    while (most < n && most < DRY_RUN && runs_on(d, ids[n - 1 - most]))
+        most++;
+    for (size_t i = 1; i < n && most; i++) {
+        size_t len = runs_on(d, ids[i]) ? run_before(ids, i, n, most) : 0;
+        if (len && (int32_t)len > longest[ids[i]])
+            longest[ids[i]] = (int32_t)len;
+    }
+    for (size_t i = 1; i < n && most; i++) {
+        int32_t id = ids[i], len = runs_on(d, id) ? longest[id] : 0;
+        struct sample_candidate *c = len && len >= s->dry_allowed_length ? find(d, id) : NULL;
+        if (c)
+            c->logit -= (float)((double)s->dry_multiplier * pow((double)s->dry_base, len - s->dry_allowed_length));
+        if (len)
+            longest[id] = 0;
+    }
+    moved(d);
 }
 
 void sampler_temperature(struct draw *d)
@@ -230,6 +289,22 @@ void sampler_temperature(struct draw *d)
 }
 
 /* ---- rows that narrow ---------------------------------------------------------------------- */
+
+void sampler_top_n_sigma(struct draw *d)
+{
+    double sum = 0, squares = 0, n = 0;
+    if (!(d->p->s.top_n_sigma > 0))
+        return;
+    float m = largest(d);
+    for (int i = 0; i < d->n; i++) {
+        double below = sample_alive(d->list[i].logit) ? (double)m - d->list[i].logit : 0;
+        n += sample_alive(d->list[i].logit);
+        sum += below;
+        squares += below * below;
+    }
+    double variance = n > 0 ? squares / n - (sum / n) * (sum / n) : 0;
+    keep_from(d, (double)m - (double)d->p->s.top_n_sigma * sqrt(variance > 0 ? variance : 0));
+}
 
 void sampler_top_k(struct draw *d)
 {
@@ -322,4 +397,65 @@ void sampler_typical(struct draw *d)
         if (closeness(d->list[i].logit, m, z, h) >= limit)
             d->list[kept++] = d->list[i];
     d->n = kept;
+}
+
+void sampler_xtc(struct draw *d)
+{
+    const struct nun_sampling *s = &d->p->s;
+    struct rng r = rng_at(s->seed, d->index);
+    int above = 0, kept = 0, least = 0;
+    rng_double(&r); /* the one that chooses */
+    if (!(s->xtc_probability > 0) || rng_double(&r) >= (double)s->xtc_probability)
+        return;
+    float m = largest(d);
+    double limit = log((double)s->xtc_threshold) + log(mass(d, m)) + m;
+    for (int i = 0; i < d->n; i++)
+        if ((double)d->list[i].logit >= limit) {
+            least = !above || before(&d->list[least], &d->list[i]) ? i : least;
+            above++;
+        }
+    int32_t stays = d->list[least].id;
+    for (int i = 0; i < d->n && above > 1; i++)
+        if ((double)d->list[i].logit < limit || d->list[i].id == stays)
+            d->list[kept++] = d->list[i];
+    d->n = above > 1 ? kept : d->n;
+}
+
+/* Zipf's exponent by least squares over the most probable ids, which lie sorted in list[0..n). */
+static double zipf(const struct sample_candidate *list, int n)
+{
+    double tb = 0, tt = 0;
+    for (int i = 0; i + 1 < n && sample_alive(list[i + 1].logit); i++) {
+        double t = log((double)(i + 2) / (i + 1));
+        tb += t * ((double)list[i].logit - list[i + 1].logit);
+        tt += t * t;
+    }
+    return tt > 0 ? tb / tt : 1;
+}
+
+/* The paper's first way: as many ids as a Zipf distribution of this vocabulary would need for mu. */
+static void mirostat_by_rank(struct draw *d)
+{
+    enum { FIT = 100 };
+    int n = 0, vocab = d->n;
+    start_order(d);
+    while (n < FIT && n < d->n)
+        d->p->work[n] = next_in_order(d, n), n++;
+    double exponent = zipf(d->p->work, n), eps = exponent - 1;
+    double k = pow(eps * exp2(d->p->mu) / (1 - pow(vocab, -eps)), 1 / exponent);
+    int keep = k >= 1 && k < vocab ? (int)(k + 0.5) : k >= vocab ? vocab : 1;
+    for (; n < keep; n++)
+        next_in_order(d, n);
+    keep_first(d, n);
+    d->n = keep < n ? keep : n;
+}
+
+void sampler_mirostat(struct draw *d)
+{
+    if (d->p->s.mirostat == 1 && d->n > 1) {
+        mirostat_by_rank(d);
+    } else if (d->p->s.mirostat == 2) {
+        float m = largest(d);
+        keep_from(d, log(mass(d, m)) + m - d->p->mu * log(2));
+    }
 }

@@ -295,3 +295,16 @@ int tok_added_cut(const struct tokenizer *t, struct tok_work *w, const struct to
     }
     return push_text(w, in, done, s.len);
 }
+
+size_t tokenizer_find_special(const struct tokenizer *t, struct span text, size_t *len)
+{
+    const struct tok_trie *const tries[] = {&t->raw, &t->normal};
+    for (size_t i = 0; i < text.len; i++)
+        for (int k = 0; k < 2; k++) {
+            uint32_t which;
+            *len = tries[k]->first[(unsigned char)text.ptr[i]] ? trie_longest(tries[k], span_from(text, i), &which) : 0;
+            if (*len && t->vocab[t->added[which].id].special)
+                return i;
+        }
+    return text.len;
+}

@@ -214,7 +214,7 @@ static int check_first(struct tok_work *w, struct tok_piece *p)
 static int cut_added(struct tok_work *w, struct span text)
 {
     const struct tokenizer *t = w->t;
-    TRY(tok_added_cut(t, w, &t->raw, (struct tok_piece){text, -1, true}));
+    TRY(tok_added_cut(t, w, &t->raw, (struct tok_piece){text, -1, !(w->flags & TOK_GOES_ON)}));
     tok_swap_pieces(w);
     for (size_t i = 0; i < w->now.n; i++) {
         struct tok_piece p = w->now.at[i];

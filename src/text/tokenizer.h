@@ -14,6 +14,7 @@ enum tok_flags {
     TOK_ADD_SPECIAL = 1,   /* encode: run the post-processor (<s> ... </s>) */
     TOK_PARSE_SPECIAL = 2, /* encode: special strings in the text become special ids; without it they never do */
     TOK_SKIP_SPECIAL = 4,  /* decode: leave special tokens out */
+    TOK_GOES_ON = 8,       /* encode: the text continues another, so nothing is put before its first word */
 };
 
 /* The parts that tokenizer_config.json names; -1 where a tokenizer has none. */
@@ -39,6 +40,9 @@ int32_t tokenizer_id_of(const struct tokenizer *t, struct span piece);
 size_t tokenizer_vocab_size(const struct tokenizer *t);
 int32_t tokenizer_role(const struct tokenizer *t, enum tok_role role);
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
+/* Where the first string that TOK_PARSE_SPECIAL would look for begins, and its length; text.len: none. Strings that
+ * become special by normalisation only are not seen. */
+size_t tokenizer_find_special(const struct tokenizer *t, struct span text, size_t *len);
 /* Does TOK_ADD_SPECIAL put the bos id in front? A template that writes it too would double it. */
 bool tokenizer_adds_bos(const struct tokenizer *t);
 
