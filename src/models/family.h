@@ -30,6 +30,7 @@ weight_when_fn W_OPTIONAL;       /* used when the file has it */
 weight_when_fn W_UNTIED;         /* unless facts.tied */
 weight_when_fn W_ATTENTION_BIAS; /* facts.attention_bias */
 weight_when_fn W_MLP_BIAS;       /* facts.mlp_bias */
+weight_when_fn W_QK_NORM;        /* facts.qk_norm */
 weight_when_fn W_HEAD;           /* facts.use_head */
 weight_when_fn W_CONNECTOR_BIAS; /* connector facts */
 

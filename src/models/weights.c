@@ -14,6 +14,7 @@ bool W_OPTIONAL(const struct weight_ask *a) { return a->present(a->arg, a->name)
 bool W_UNTIED(const struct weight_ask *a) { return !a->f->tied; }
 bool W_ATTENTION_BIAS(const struct weight_ask *a) { return a->f->attention_bias; }
 bool W_MLP_BIAS(const struct weight_ask *a) { return a->f->mlp_bias; }
+bool W_QK_NORM(const struct weight_ask *a) { return a->f->qk_norm; }
 bool W_HEAD(const struct weight_ask *a) { return a->f->use_head; }
 bool W_CONNECTOR_BIAS(const struct weight_ask *a) { return a->m->facts.connector_bias; }
 

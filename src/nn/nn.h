@@ -89,6 +89,7 @@ struct nn_facts {
     int norm, act;                     /* enum nn_norm, enum act_kind */
     bool gated, causal, tied;
     bool attention_bias, mlp_bias;
+    bool qk_norm;                      /* where a config key says whether there are norms of q and k */
     bool qk_norm_layer;                /* norms of q and k are layer norms */
     bool qk_norm_late;                 /* after the rotation */
     struct nn_rope rope[NN_ROPES];
