@@ -22,7 +22,7 @@ while IFS='|' read -r file question; do
     preview=none
     printf '  %-36s %s\n' "$question" "$answer"
 done <<QUESTIONS
-examples/stars.png|How many stars are there?
+examples/stars.png|How many objects are there?
 examples/stars.png|What colour is the square?
 examples/stars.png|Describe the picture.
 examples/circles.jpg|Is there a pink diamond?

@@ -62,6 +62,8 @@ int train_publish(struct trainer *t, const char *dir)
     const struct recipe_stage *last = &t->recipe->stages[t->recipe->stages_count - 1];
     if (last->decoder_layers && (int)last->decoder_layers < t->model->text.facts.layers)
         TRY(model_truncate(t->model, (int)last->decoder_layers)); /* the others did not take part any more */
+    if (t->recipe->tower_neurons && (int)t->recipe->tower_neurons < t->model->vision.facts.intermediate)
+        TRY(model_prune_tower(t->model, (int)t->recipe->tower_neurons)); /* the lightest, which say almost nothing */
     if (t->recipe->save_dtype)
         TRY(dtype_parse(span_str(t->recipe->save_dtype), &dt));
     TRY(model_save(t->model, dir, dt));

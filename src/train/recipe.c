@@ -61,6 +61,7 @@ static const cyaml_schema_field_t recipe_fields[] = {
     TEXT("runs", struct recipe, runs, 0),
     CYAML_FIELD_UINT("seed", CYAML_FLAG_DEFAULT, struct recipe, seed),
     UINT("vocab", struct recipe, vocab),
+    UINT("tower_neurons", struct recipe, tower_neurons),
     UINT("save_every", struct recipe, save_every),
     UINT("eval_every", struct recipe, eval_every),
     UINT("eval_pictures", struct recipe, eval_pictures),

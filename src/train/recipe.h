@@ -40,6 +40,7 @@ struct recipe {
     char *runs;               /* folder of checkpoints and logs */
     uint64_t seed;
     uint32_t vocab;           /* of the tokenizer trained for it */
+    uint32_t tower_neurons;   /* that each MLP of the tower keeps in the finished model; 0: all */
     uint32_t save_every, eval_every, eval_pictures;
     char *save_dtype, *compute; /* bf16, f32 */
     struct recipe_stage *stages;
