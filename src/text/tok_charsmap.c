@@ -80,7 +80,11 @@ int tok_charsmap_parse(struct tokenizer *t, struct tok_step *s, const json_t *o,
     if (text.len && sodium_base642bin((unsigned char *)bytes, text.len, text.ptr, text.len, NULL, &n, NULL, sodium_base64_VARIANT_ORIGINAL))
         return err_set(NUN_EFORMAT, "%s.precompiled_charsmap: expected base64", path);
     const struct tok_charsmap *m = NULL;
+    bool graphemes = true;
     TRY(make(&t->mem, span_of(bytes, n), path, &m));
+    TRY(tok_json_bool(o, path, "graphemes", &graphemes));
+    json_object_del((json_t *)o, "graphemes"); /* a word between tok_raw.c and here: the file format lacks it */
+    s->on = graphemes;
     s->data = m;
     return 0;
 }
@@ -104,11 +108,30 @@ static void rewrite(const struct tok_charsmap *m, struct span grapheme, struct b
     }
 }
 
+/* SentencePiece itself: from each place the longest known string, else a character as it is. */
+static int run_longest(const struct tok_charsmap *m, struct span in, struct buf *out)
+{
+    while (in.len) {
+        struct span to;
+        uint32_t cp;
+        size_t len = lookup(m, in, true, &to);
+        if (!len) {
+            len = tok_char_at(in, 0, &cp);
+            to = span_of(in.ptr, len);
+        }
+        buf_span(out, to);
+        in = span_from(in, len);
+    }
+    return 0;
+}
+
 int tok_charsmap_run(const struct tok_step *s, struct tok_work *w, struct span in, struct buf *out)
 {
     utf8proc_int32_t state = 0;
     size_t start = 0;
     uint32_t before = 0, cp;
+    if (!s->on)
+        return run_longest(s->data, in, out);
     for (size_t i = 0, len; i < in.len; i += len, before = cp) {
         len = tok_char_at(in, i, &cp);
         if (i > 0 && utf8proc_grapheme_break_stateful((utf8proc_int32_t)before, (utf8proc_int32_t)cp, &state)) {

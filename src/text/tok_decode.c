@@ -5,14 +5,16 @@
 
 /* ---- ids to text ---- */
 
+static bool gives_text(const struct tokenizer *t, int32_t id, unsigned flags)
+{
+    return tokenizer_token(t, id).ptr && !((flags & TOK_SKIP_SPECIAL) && t->vocab[id].special);
+}
+
 static int gather(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct tok_pieces *out)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct span text = tokenizer_token(t, ids[i]);
-        if (!text.ptr || ((flags & TOK_SKIP_SPECIAL) && t->vocab[ids[i]].special))
-            continue;
-        TRY(tok_pieces_push(out, (struct tok_piece){text, ids[i], false}));
-    }
+    for (size_t i = 0; i < n; i++)
+        if (gives_text(t, ids[i], flags))
+            TRY(tok_pieces_push(out, (struct tok_piece){tokenizer_token(t, ids[i]), ids[i], false}));
     return 0;
 }
 
@@ -71,15 +73,34 @@ void tok_append_lossy(struct buf *out, struct span s)
     }
 }
 
+/* Bytes that end with a whole character, as text, cleaned up where the tokenizer does that. */
+static int append_text(const struct tokenizer *t, struct tok_cleaner *cleaner, struct span bytes, bool last, struct buf *out)
+{
+    struct buf text;
+    int rc;
+    if (!t->clean_up) {
+        tok_append_lossy(out, bytes);
+        return buf_error(out);
+    }
+    buf_init(&text, MEM_TEXT, 3 * LIMIT_OF(text_bytes));
+    tok_append_lossy(&text, bytes);
+    rc = buf_error(&text);
+    if (rc == 0)
+        rc = tok_clean(cleaner, buf_view(&text), last, out);
+    buf_free(&text);
+    return rc;
+}
+
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct buf *out)
 {
     struct buf raw;
+    struct tok_cleaner cleaner = {0};
     buf_init(&raw, MEM_TEXT, LIMIT_OF(text_bytes));
     int rc = tok_decode_raw(t, ids, n, flags, &raw);
     if (rc == 0)
-        tok_append_lossy(out, buf_view(&raw));
+        rc = append_text(t, &cleaner, buf_view(&raw), true, out);
     buf_free(&raw);
-    return rc < 0 ? rc : buf_error(out);
+    return rc;
 }
 
 /* ---- streams ---- */
@@ -94,6 +115,7 @@ struct tok_stream {
     struct ids ids;
     size_t out; /* bytes of the window's text that were given out */
     struct buf text;
+    struct tok_cleaner cleaner;
 };
 
 int tok_stream_create(const struct tokenizer *t, unsigned flags, struct tok_stream **out)
@@ -132,24 +154,25 @@ static int shorten(struct tok_stream *s)
 
 int tok_stream_push(struct tok_stream *s, int32_t id, struct buf *out)
 {
+    if (!gives_text(s->t, id, s->flags))
+        return 0; /* not even context: the window is of pieces that are seen */
     TRY(ids_push(&s->ids, id));
     TRY(decode_window(s, s->ids.n));
     size_t whole = whole_chars(s);
     if (whole > s->out) {
-        tok_append_lossy(out, span_of(s->text.ptr + s->out, whole - s->out));
+        TRY(append_text(s->t, &s->cleaner, span_of(s->text.ptr + s->out, whole - s->out), false, out));
         s->out = whole;
     }
-    TRY(buf_error(out));
     return s->ids.n >= WINDOW ? shorten(s) : 0;
 }
 
 int tok_stream_end(struct tok_stream *s, struct buf *out)
 {
     TRY(decode_window(s, s->ids.n));
-    tok_append_lossy(out, span_from(buf_view(&s->text), s->out));
+    TRY(append_text(s->t, &s->cleaner, span_from(buf_view(&s->text), s->out), true, out));
     s->ids.n = 0;
     s->out = 0;
-    return buf_error(out);
+    return 0;
 }
 
 void tok_stream_free(struct tok_stream *s)

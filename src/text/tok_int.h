@@ -140,13 +140,12 @@ struct tokenizer {
     int32_t role[TOK_ROLE_COUNT];
     json_t *doc;    /* tokenizer.json without what the tables above hold */
     json_t *config; /* tokenizer_config.json, or NULL */
+    bool clean_up;  /* decoded text loses the blanks before punctuation */
 };
 
 /* tokenizer.c */
 /* Everything before the model: the pieces end up in w->now. */
 int tok_split_text(struct tok_work *w, struct span text);
-/* tok_source.c: "bos_token" and its like */
-const char *tok_role_key(enum tok_role role);
 int tok_from_doc(json_t *doc, struct tokenizer **out); /* steals doc, also on failure */
 int tok_work_begin(struct tok_work *w, const struct tokenizer *t, unsigned flags);
 void tok_work_end(struct tok_work *w);
@@ -163,6 +162,17 @@ int tok_added_seal(struct tokenizer *t);
 /* Cut the added tokens of one trie out of `in`, appending to w->next. */
 int tok_added_cut(const struct tokenizer *t, struct tok_work *w, const struct tok_trie *trie, struct tok_piece in);
 
+/* tok_config.c */
+const char *tok_role_key(enum tok_role role); /* "bos_token" and its like */
+/* tokenizer_config.json with the roles of special_tokens_map.json where it has none; an empty object without files. */
+int tok_config_read(const char *dir, json_t **out);
+int tok_config_prefix(json_t *doc, const json_t *config);
+int tok_config_merge(json_t *doc, const json_t *config);         /* before tok_from_doc */
+int tok_config_apply(struct tokenizer *t, json_t *config);       /* after it */
+/* A post-processor that puts tokens around a text; len 0: none. */
+struct tok_ends { struct span bos, eos; int32_t bos_id, eos_id; };
+int tok_ends_json(const struct tok_ends *e, json_t **out);
+
 /* tok_norm.c */
 int tok_normalize(const struct tok_steps *steps, struct tok_work *w, struct span in, struct span *out);
 
@@ -174,6 +184,11 @@ int tok_charsmap_run(const struct tok_step *s, struct tok_work *w, struct span i
 /* tok_decode.c */
 int tok_decode_raw(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct buf *out);
 void tok_append_lossy(struct buf *out, struct span bytes); /* invalid UTF-8 becomes U+FFFD */
+
+/* tok_clean.c: clean_up_tokenization_spaces on text that comes in parts, each of whole characters */
+enum { TOK_CLEAN_RULES = 10 };
+struct tok_cleaner { unsigned char held[TOK_CLEAN_RULES]; };
+int tok_clean(struct tok_cleaner *c, struct span in, bool last, struct buf *out);
 
 /* tok_bytes.c: the byte-level alphabet, in which every byte is one printable character */
 uint32_t tok_byte_char(unsigned char byte);

@@ -218,7 +218,7 @@ static json_t *charsmap_json(const struct tok_raw *r)
     if (!text)
         return NULL;
     sodium_bin2base64(text, cap, (const unsigned char *)r->charsmap.ptr, r->charsmap.len, sodium_base64_VARIANT_ORIGINAL);
-    json_t *step = json_pack("{s:s,s:s}", "type", "Precompiled", "precompiled_charsmap", text);
+    json_t *step = json_pack("{s:s,s:s,s:b}", "type", "Precompiled", "precompiled_charsmap", text, "graphemes", 0);
     mem_free(text);
     return step;
 }
@@ -241,12 +241,14 @@ static json_t *sentencepiece_normalizer(const struct tok_raw *r)
     if (r->charsmap.len)
         bad |= json_array_append_new(list, charsmap_json(r));
     if (r->collapse_spaces) {
-        bad |= json_array_append_new(list, json_pack("{s:s,s:b,s:b}", "type", "Strip", "strip_left", 1, "strip_right", 1));
         bad |= json_array_append_new(list, replace_json("Regex", " {2,}", " "));
+        bad |= json_array_append_new(list, replace_json("Regex", "\\A ", ""));
     }
     if (r->prefix == TOK_PREPEND_ALWAYS)
         bad |= json_array_append_new(list, json_pack("{s:s,s:s}", "type", "Prepend", "prepend", MARK));
     bad |= json_array_append_new(list, replace_json("String", " ", MARK));
+    if (r->collapse_spaces) /* marks of the text itself too */
+        bad |= json_array_append_new(list, replace_json("Regex", "(?<!" MARK ")" MARK "++\\z", ""));
     if (!bad)
         return sequence("normalizers", list);
     json_decref(list);
@@ -315,44 +317,30 @@ static json_t *decoder_json(const struct tok_raw *r)
         return json_pack("{s:s,s:s,s:b}", "type", "WordPiece", "prefix", "##", "cleanup", 1);
     return json_pack("{s:s,s:[{s:s,s:{s:s},s:s},{s:s},{s:s},{s:s,s:s,s:i,s:i}]}", "type", "Sequence", "decoders", "type", "Replace",
                      "pattern", "String", MARK, "content", " ", "type", "ByteFallback", "type", "Fuse", "type", "Strip", "content",
-                     " ", "start", r->prefix != TOK_PREPEND_NEVER || r->collapse_spaces, "stop", 0);
+                     " ", "start", r->collapse_spaces ? INT32_MAX : r->prefix != TOK_PREPEND_NEVER, "stop", 0);
 }
 
-/* {"SpecialToken": ...} for a role, and its entry among the special tokens. */
-static int add_end(const struct tok_raw *r, enum tok_role role, json_t *form, json_t *specials)
+static int end_of(const struct tok_raw *r, enum tok_role role, struct span *text, int32_t *id)
 {
-    int32_t id = r->role[role];
-    if (id < 0 || (size_t)id >= r->n)
+    *id = r->role[role];
+    if (*id < 0 || (size_t)*id >= r->n)
         return err_set(NUN_EFORMAT, "tokenizer: \"%s\" is to be added and not there", tok_role_key(role));
-    struct span text = r->piece[id].text;
-    int bad = json_array_append_new(form, json_pack("{s:{s:s%,s:i}}", "SpecialToken", "id", text.ptr, text.len, "type_id", 0));
-    bad |= json_object_setn_new(specials, text.ptr, text.len,
-                                json_pack("{s:s%,s:[i],s:[s%]}", "id", text.ptr, text.len, "ids", (int)id, "tokens", text.ptr, text.len));
-    return bad ? NUN_ENOMEM : 0;
+    *text = r->piece[*id].text;
+    return 0;
 }
 
 static int post_json(const struct tok_raw *r, json_t **out)
 {
     bool words = r->model == TOK_RAW_WORDPIECE;
+    struct tok_ends ends = {0};
+    if (r->add_bos)
+        TRY(end_of(r, words ? TOK_CLS : TOK_BOS, &ends.bos, &ends.bos_id));
+    if (r->add_eos)
+        TRY(end_of(r, words ? TOK_SEP : TOK_EOS, &ends.eos, &ends.eos_id));
+    if (r->add_bos || r->add_eos)
+        return tok_ends_json(&ends, out);
     *out = json_null();
-    if (!r->add_bos && !r->add_eos)
-        return 0;
-    json_t *form = json_array(), *specials = json_object();
-    int rc = !form || !specials ? NUN_ENOMEM : 0;
-    if (rc == 0 && r->add_bos)
-        rc = add_end(r, words ? TOK_CLS : TOK_BOS, form, specials);
-    if (rc == 0 && json_array_append_new(form, json_pack("{s:{s:s,s:i}}", "Sequence", "id", "A", "type_id", 0)))
-        rc = NUN_ENOMEM;
-    if (rc == 0 && r->add_eos)
-        rc = add_end(r, words ? TOK_SEP : TOK_EOS, form, specials);
-    if (rc < 0) {
-        json_decref(form);
-        json_decref(specials);
-        return rc;
-    }
-    *out = json_pack("{s:s,s:o,s:[{s:{s:s,s:i}},{s:{s:s,s:i}}],s:o}", "type", "TemplateProcessing", "single", form, "pair", "Sequence",
-                     "id", "A", "type_id", 0, "Sequence", "id", "B", "type_id", 1, "special_tokens", specials);
-    return *out ? 0 : NUN_ENOMEM;
+    return 0;
 }
 
 static int config_roles(const struct tok_raw *r, json_t *config)
