@@ -11,8 +11,10 @@ int shape_embedding(struct g_tensor *t)
 {
     const struct g_tensor *table = t->in[0], *ids = t->in[1];
     TRY(op_ids(t, 1));
-    if (table->shape.n != 2 || (table->dt != DT_F32 && table->dt != DT_BF16 && table->dt != DT_F16))
-        return op_bad(t, 0, "a table [V, D] of F32, BF16 or F16");
+    const struct dtype_info *d = &dtype_table[table->dt];
+    bool real = table->dt == DT_F32 || table->dt == DT_BF16 || table->dt == DT_F16 || d->block_values > 1;
+    if (table->shape.n != 2 || !real || table->shape.d[1] % (int64_t)d->block_values)
+        return op_bad(t, 0, "a table [V, D] of F32, BF16, F16 or whole blocks");
     if (ids->shape.n >= SHAPE_MAX_DIMS)
         return op_bad(t, 1, "fewer dimensions");
     t->dt = DT_F32;
@@ -28,7 +30,7 @@ void run_embedding(const struct g_tensor *t, const struct g_env *env)
 {
     const struct g_tensor *table = t->in[0];
     const int32_t *ids = g_i32(t->in[1]);
-    size_t d = (size_t)g_last(t), row_bytes = d * dtype_table[table->dt].block_bytes;
+    size_t d = (size_t)g_last(t), row_bytes = d / dtype_table[table->dt].block_values * dtype_table[table->dt].block_bytes;
     struct op_range r = op_my_rows(t, env);
     for (size_t i = r.lo; i < r.hi; i++) {
         float *y = g_f32(t) + i * d;

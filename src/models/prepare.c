@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "base/available.h"
 #include "base/err.h"
 #include "models/model.h"
 
@@ -26,14 +27,44 @@ int model_make_trainable(struct model *m, bool (*learns)(const struct g_param *p
     return 0;
 }
 
-struct packing { struct model *m; enum gemm_format format; bool backward; struct pool *pool; };
+/* floats: for rows on their way from other formats, PANEL rows of the widest for each thread. */
+struct packing { struct model *m; enum gemm_format format; bool backward; struct pool *pool; float *floats; size_t widest; };
+enum { PANEL = 16 }; /* rows of a weight in one panel: gemm.h */
+
+static int weight_rows(const struct g_param *p) { return (int)p->shape.d[0]; }
+
+static int weight_cols(const struct g_param *p)
+{
+    int K = 1;
+    for (int d = 1; d < p->shape.n; d++)
+        K *= (int)p->shape.d[d];
+    return K;
+}
+
+static bool packs_directly(const struct g_param *p) { return p->dt == DT_F32 || p->dt == DT_BF16; }
 
 /* Linear weights: two dimensions, or a patch embedding; [N, K] as stored. Tables that are only looked up are left. */
 static bool is_linear(const struct model *m, const struct g_param *p)
 {
     bool table = p == m->text.w[NN_embed_w] && m->text.w[NN_lm_head_w] != p;
     return p->shape.n >= 2 && !table && p != m->text.w[NN_pos_w] && p != m->vision.w[NN_pos_w] &&
-           p != m->vision.w[NN_pool_probe] && (p->dt == DT_F32 || p->dt == DT_BF16);
+           p != m->vision.w[NN_pool_probe] && weight_cols(p) % (int)dtype_table[p->dt].block_values == 0;
+}
+
+/* Quantised and F16 rows become floats a panel at a time. */
+static void pack_decoded(const struct packing *k, const struct g_param *p, int ith, int nth)
+{
+    const struct dtype_info *d = &dtype_table[p->dt];
+    int N = weight_rows(p), K = weight_cols(p);
+    size_t lo, hi, row_bytes = (size_t)K / d->block_values * d->block_bytes, panel_bytes = gemm_b_bytes(k->format, K, PANEL);
+    float *rows = k->floats + (size_t)ith * PANEL * k->widest;
+    struct par alone = {0, 1, NULL};
+    pool_share((size_t)(N + PANEL - 1) / PANEL, 1, ith, nth, &lo, &hi);
+    for (size_t panel = lo; panel < hi; panel++) {
+        int first = (int)panel * PANEL, n = N - first < PANEL ? N - first : PANEL;
+        d->decode((const char *)p->data + (size_t)first * row_bytes, rows, (size_t)n * (size_t)K);
+        gemm_pack_b(k->format, K, n, rows, false, K, true, (char *)(uintptr_t)p->packed[0] + panel * panel_bytes, &alone);
+    }
 }
 
 static void pack_all(void *arg, int ith, int nth)
@@ -42,24 +73,31 @@ static void pack_all(void *arg, int ith, int nth)
     struct par par = {ith, nth, k->pool};
     for (int i = 0; i < k->m->n_params; i++) {
         struct g_param *p = k->m->params[i];
+        int N, K;
         if (!p->packed[0])
             continue;
-        int N = (int)p->shape.d[0], K = 1;
-        for (int d = 1; d < p->shape.n; d++)
-            K *= (int)p->shape.d[d];
-        bool half = p->dt == DT_BF16;
-        gemm_pack_b(k->format, K, N, p->data, half, K, true, (void *)(uintptr_t)p->packed[0], &par);
+        if (!packs_directly(p)) {
+            pack_decoded(k, p, ith, nth);
+            continue;
+        }
+        N = weight_rows(p);
+        K = weight_cols(p);
+        gemm_pack_b(k->format, K, N, p->data, p->dt == DT_BF16, K, true, (void *)(uintptr_t)p->packed[0], &par);
         if (p->packed[1])
-            gemm_pack_b(k->format, N, K, p->data, half, K, false, (void *)(uintptr_t)p->packed[1], &par);
+            gemm_pack_b(k->format, N, K, p->data, p->dt == DT_BF16, K, false, (void *)(uintptr_t)p->packed[1], &par);
     }
+}
+
+static bool is_reserved(const struct g_param *p, enum gemm_format format, bool backward)
+{
+    return p->packed[0] && p->packed_format == format && (!backward || p->packed[1]);
 }
 
 static int reserve(struct model *m, struct g_param *p, enum gemm_format format, bool backward)
 {
-    int N = (int)p->shape.d[0], K = 1;
-    for (int d = 1; d < p->shape.n; d++)
-        K *= (int)p->shape.d[d];
-    if (p->packed[0] && p->packed_format == format && (!backward || p->packed[1]))
+    int N = weight_rows(p), K = weight_cols(p);
+    backward = backward && packs_directly(p); /* a frozen quantised weight is decoded where dy needs it */
+    if (is_reserved(p, format, backward))
         return 0;
     p->packed_format = format;
     if (!(p->packed[0] = arena_alloc(&m->arena, gemm_b_bytes(format, K, N))))
@@ -69,54 +107,40 @@ static int reserve(struct model *m, struct g_param *p, enum gemm_format format, 
     return 0;
 }
 
+/* Panels are as large as the model in their format, whatever the file's: better said before than by the kernel. */
+static int check_memory(const struct model *m, enum gemm_format format, bool backward)
+{
+    size_t need = 0, free_bytes = memory_available();
+    for (int i = 0; i < m->n_params; i++) {
+        const struct g_param *p = m->params[i];
+        if (is_linear(m, p) && !is_reserved(p, format, false))
+            need += gemm_b_bytes(format, weight_cols(p), weight_rows(p)) * (backward ? 2 : 1);
+    }
+    if (need <= free_bytes)
+        return 0;
+    return err_set(NUN_ELIMIT, "%s: the weights as the kernels read them take %zu MB, %zu MB of memory are free",
+                   m->folder ? m->folder : "model", need >> 20, free_bytes >> 20);
+}
+
 int model_pack(struct model *m, enum gemm_format format, bool backward, struct pool *pool)
 {
-    for (int i = 0; i < m->n_params; i++)
-        if (is_linear(m, m->params[i]))
-            TRY(reserve(m, m->params[i], format, backward));
-    struct packing k = {m, format, backward, pool};
+    struct packing k = {m, format, backward, pool, NULL, 0};
+    int nth = pool ? pool_threads(pool) : 1;
+    TRY(check_memory(m, format, backward));
+    for (int i = 0; i < m->n_params; i++) {
+        const struct g_param *p = m->params[i];
+        if (!is_linear(m, p))
+            continue;
+        TRY(reserve(m, m->params[i], format, backward));
+        if (!packs_directly(p) && (size_t)weight_cols(p) > k.widest)
+            k.widest = (size_t)weight_cols(p);
+    }
+    if (k.widest && !(k.floats = mem_calloc(MEM_MODEL, (size_t)nth * PANEL * k.widest, sizeof *k.floats)))
+        return NUN_ENOMEM;
     if (pool)
         pool_run(pool, pack_all, &k);
     else
         pack_all(&k, 0, 1);
-    return 0;
-}
-
-/* Is p a weight of a text block from `layers` on? */
-static bool is_dropped(const struct model *m, const struct g_param *p, int layers)
-{
-    for (int i = layers; i < m->text.facts.layers; i++)
-        for (int r = 0; r < NN_ROLES; r++)
-            if (m->text.layer[i][r] == p)
-                return true;
-    return false;
-}
-
-int model_truncate(struct model *m, int layers)
-{
-    if (layers < 1 || layers > m->text.facts.layers)
-        return err_set(NUN_EARG, "model: keep %d of %d text layers", layers, m->text.facts.layers);
-    json_t *text = *m->family->text.config ? json_object_get(m->config, m->family->text.config) : m->config;
-    if (json_object_set_new(text, "num_hidden_layers", json_integer(layers)))
-        return err_nomem(0);
-    int kept = 0, pieces = 0;
-    for (int i = 0; i < m->n_pieces; i++)
-        if (!is_dropped(m, m->pieces[i].p, layers))
-            m->pieces[pieces++] = m->pieces[i];
-    m->n_pieces = pieces;
-    for (int i = 0; i < m->n_params; i++)
-        if (!is_dropped(m, m->params[i], layers)) {
-            m->params[kept] = m->params[i];
-            m->params[kept]->index = kept;
-            kept++;
-        }
-    m->n_params = kept;
-    m->text.facts.layers = layers;
-    m->n_values = 0;
-    for (int i = 0; i < kept; i++) {
-        size_t n;
-        TRY(shape_count(&m->params[i]->shape, &n));
-        m->n_values += n;
-    }
+    mem_free(k.floats);
     return 0;
 }

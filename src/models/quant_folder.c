@@ -367,7 +367,8 @@ static int plain_need(const struct quant_folder *q, struct span name, const stru
     const struct st_tensor *t;
     TRY(st_need(q->st, name, shape, &t));
     bool eight = t->dtype == DT_F8_E4M3 || t->dtype == DT_F8_E5M2;
-    if (t->dtype != DT_F32 && t->dtype != DT_F16 && t->dtype != DT_BF16 && t->dtype != DT_F64 && (!eight || q->row))
+    bool blocks = dtype_table[t->dtype].block_values > 1; /* of a GGUF file, which say what they mean */
+    if (!blocks && t->dtype != DT_F32 && t->dtype != DT_F16 && t->dtype != DT_BF16 && t->dtype != DT_F64 && (!eight || q->row))
         return err_set(NUN_EFORMAT, "%s: %s: expected floats, file has %s%s", st_path(q->st), t->name, dtype_name(t->dtype),
                        q->row ? " without the parts that its method needs" : ", and no " PLACE_KEY " says what they mean");
     *out = t;
