@@ -49,7 +49,6 @@ struct picture {
     struct digest identity;      /* of the pixels */
 };
 
-struct nun_model {
 struct engine_chat {
     struct chat_template *template; /* NULL: none */
     int takes;                   /* bits of chat_takes */
@@ -63,6 +62,7 @@ struct engine_defaults {
     struct nun_logit_bias *bias; /* [options.sampling.n_bias] */
 };
 
+struct nun_model {
     struct model *model;
     struct tokenizer *tokenizer; /* NULL: ids only */
     struct engine_chat chat, tool_chat; /* tool_chat: for conversations with tools, where there is one */

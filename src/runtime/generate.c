@@ -186,10 +186,10 @@ static int take(struct nun_generation *g, int32_t id)
         TRY(emit(g, false));
     if (g->r.finish == NUN_FINISH_NONE && g->o.max_tokens && g->r.generated_tokens >= (size_t)g->o.max_tokens)
         g->r.finish = NUN_FINISH_LENGTH;
-    return 0;
-}
     if (g->r.finish == NUN_FINISH_NONE && g->o.max_length && g->t->ids.n >= (size_t)g->o.max_length)
         g->r.finish = NUN_FINISH_LENGTH;
+    return 0;
+}
 
 static int draw(struct nun_generation *g)
 {
@@ -199,10 +199,10 @@ static int draw(struct nun_generation *g)
         g->r.finish = NUN_FINISH_CONTEXT;
         return 0;
     }
-    struct sample_past past = {t->ids.at, t->ids.n, g->r.generated_tokens, t->m->model->facts.image_token};
-    return take(g, sampler_draw(&g->sampler, t->logits, &past, g->r.generated_tokens));
     g->sampler.banned = t->m->ends;
     g->sampler.n_banned = g->r.generated_tokens < (size_t)g->o.min_tokens ? (size_t)t->m->n_ends : 0;
+    struct sample_past past = {t->ids.at, t->ids.n, g->r.generated_tokens, t->m->model->facts.image_token};
+    return take(g, sampler_draw(&g->sampler, t->logits, &past, g->r.generated_tokens));
 }
 
 static void fail(struct nun_generation *g, int code)
