@@ -78,7 +78,6 @@ int engine_create(struct model *model, const struct nun_model_options *options, 
     }
     m->model = model;
     pthread_mutex_init(&m->lock, NULL);
-    state_pool_init(&m->states, nn_state_floats(f, f->layers), o->state_bytes);
     int rc = prepare(m, options ? options : &defaults);
     if (rc < 0) {
         nun_model_close(m);
@@ -130,7 +129,6 @@ void nun_model_close(struct nun_model *m)
         return;
     engine_plans_free(m);
     page_pool_free(&m->pages);
-    state_pool_free(&m->states);
     close_chat(m);
     close_defaults(m);
     tokenizer_free(m->tokenizer);
