@@ -65,6 +65,8 @@ union g_attr {
     struct { float scale; bool renormalise; } route_weights; /* and its dx */
     struct { int experts; } order;                      /* expert_order */
     struct { bool transposed; } group;                  /* group_linear* */
+    struct { int64_t at; int groups; float min, max; } recur; /* conv1d*, token_shift, selective_scan*, ssd_scan, rg_lru, wkv:
+                                                           at: its floats in kv_row.state, -1: none carried */
     struct { int64_t rows; } rows;                      /* scatter_add, repeat_rows, sum_repeats */
 };
 
@@ -141,6 +143,18 @@ struct g_tensor *g_attention(struct graph *g, struct g_tensor *q, struct g_tenso
 struct g_tensor *g_attention_cached(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
                                     struct g_tensor *state, int layer, float scale, float softcap, int window);
 struct g_tensor *g_window_spans(struct graph *g, struct g_tensor *spans, int window);
+/* Recurrence; `where` and `at` as in op_recur.h: positions and -1, or the carried state and a place in it. */
+struct g_tensor *g_conv1d(struct graph *g, struct g_tensor *x, struct g_tensor *w, struct g_tensor *bias,
+                          struct g_tensor *where, int64_t at);
+struct g_tensor *g_selective_scan(struct graph *g, struct g_tensor *const in[6], struct g_tensor *where, int64_t at);
+struct g_tensor *g_ssd_scan(struct graph *g, struct g_tensor *const in[6], int groups, float dt_min, float dt_max,
+                            struct g_tensor *where, int64_t at);
+struct g_tensor *g_rg_lru(struct graph *g, struct g_tensor *x, struct g_tensor *gate_x, struct g_tensor *gate_a,
+                          struct g_tensor *param, struct g_tensor *where, int64_t at);
+struct g_tensor *g_token_shift(struct graph *g, struct g_tensor *x, int n, struct g_tensor *const *mix,
+                               struct g_tensor *where, int64_t at);
+struct g_tensor *g_wkv(struct graph *g, struct g_tensor *k, struct g_tensor *v, struct g_tensor *decay,
+                       struct g_tensor *first, struct g_tensor *where, int64_t at);
 struct g_tensor *g_act(struct graph *g, struct g_tensor *x, enum act_kind act);
 struct g_tensor *g_glu(struct graph *g, struct g_tensor *gate, struct g_tensor *up, enum act_kind act);
 struct g_tensor *g_add(struct graph *g, struct g_tensor *x, struct g_tensor *y);

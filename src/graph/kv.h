@@ -13,6 +13,7 @@ struct kv_row {                  /* one new token */
     float *const *pages;         /* pages[layer * stride + position / KV_PAGE] */
     int32_t page_stride;         /* pages a layer in that table */
     int32_t position;            /* where this token's key and value go; -1: padding row, result zero */
+    float *state;                /* recurrent state of its sequence after the row before; NULL: the model has none */
     int32_t span[4];             /* two half-open key ranges that it attends to, in positions; the second may be empty */
 };
 

@@ -135,7 +135,8 @@ static void lay_row(const struct nun_model *m, struct engine_plan *p, int row, c
     const struct nun_timeline *t = s->t;
     p->ids[row] = t->ids.at[at];
     p->pos[row] = (int32_t)at;
-    p->kv[row] = (struct kv_row){t->table.pages, t->table.stride, (int32_t)at, {0, (int32_t)at + 1, 0, 0}};
+    p->kv[row] = (struct kv_row){.pages = t->table.pages, .page_stride = t->table.stride, .position = (int32_t)at,
+                                 .state = t->state.live ? t->state.live->data : NULL, .span = {0, (int32_t)at + 1, 0, 0}};
     if (!p->images)
         return;
     const struct placed *here = timeline_placed(t, at);
@@ -192,13 +193,17 @@ int engine_run(struct nun_model *m, const struct engine_span *spans, int n)
 {
     struct demand d = demand_of(spans, n);
     struct engine_plan *p;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         TRY(page_table_reserve(&spans[i].t->table, &m->pages, spans[i].from, spans[i].to));
+        TRY(state_own(&spans[i].t->state, &m->states));
+    }
     TRY(plan_get(m, d.rows, d.picks, d.images, &p));
     lay_out(m, p, spans, n);
     TRY(exec_run(p->plan, &(struct exec){.pool = m->pool}));
     take_logits(m, p, spans, n);
     for (int i = 0; i < n; i++) {
+        if (spans[i].to - spans[i].from > 1) /* of a prompt; an answer's next token is not worth a mark */
+            state_mark(&spans[i].t->state, &m->states, spans[i].to);
         spans[i].t->computed = spans[i].to;
         spans[i].t->has_logits = spans[i].last != NULL && spans[i].last == spans[i].t->logits;
     }

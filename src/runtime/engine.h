@@ -11,6 +11,7 @@
 #include "models/model.h"
 #include "nunchi/nunchi.h"
 #include "runtime/pages.h"
+#include "runtime/state.h"
 #include "text/chat.h"
 #include "text/tokenizer.h"
 
@@ -79,6 +80,7 @@ struct nun_model {
     struct engine_plan *plans;
     struct image_plan *image_plans;
     struct page_pool pages;
+    struct state_pool states;    /* of recurrent layers */
 };
 
 struct nun_timeline;

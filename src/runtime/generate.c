@@ -88,8 +88,10 @@ static int prepare(struct nun_generation *g)
     g->r.prompt_tokens = g->t->ids.n;
     g->r.cached_tokens = (size_t)g->t->computed;
     if (g->t->computed == (int64_t)g->t->ids.n && !g->t->has_logits) { /* after a rewind: the last one again */
-        g->t->computed--;
-        g->r.cached_tokens--;
+        engine_lock(m);
+        timeline_uncompute(g->t, g->t->computed - 1);
+        engine_unlock(m);
+        g->r.cached_tokens = (size_t)g->t->computed;
     }
     return 0;
 }

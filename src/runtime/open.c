@@ -65,6 +65,7 @@ static int prepare(struct nun_model *m, const struct nun_model_options *o)
     m->threads = pool_threads(m->pool);
     TRY(set_context(m, o->context));
     page_pool_init(&m->pages, f->layers, f->kv_heads, f->head_dim, o->state_bytes);
+    state_pool_init(&m->states, nn_state_floats(f, f->layers), o->state_bytes);
     return model_pack(m->model, m->compute, false, m->pool);
 }
 
@@ -129,6 +130,7 @@ void nun_model_close(struct nun_model *m)
         return;
     engine_plans_free(m);
     page_pool_free(&m->pages);
+    state_pool_free(&m->states);
     close_chat(m);
     close_defaults(m);
     tokenizer_free(m->tokenizer);

@@ -30,6 +30,7 @@ void nun_timeline_free(struct nun_timeline *t)
         return;
     engine_lock(t->m);
     page_table_free(&t->table, &t->m->pages);
+    state_free(&t->state, &t->m->states);
     for (size_t i = 0; i < t->n_placed; i++)
         picture_drop(t->placed[i].picture);
     engine_unlock(t->m);
@@ -67,6 +68,7 @@ static int fork_into(const struct nun_timeline *t, struct nun_timeline *f)
     f->ids.n = t->ids.n;
     TRY(need_placed(f, t->n_placed));
     TRY(page_table_share(&f->table, &t->table, &t->m->pages, t->computed));
+    state_share(&f->state, &t->state, &t->m->states, t->computed, t->computed);
     f->computed = t->computed;
     for (size_t i = 0; i < t->n_placed; i++) {
         f->placed[i] = t->placed[i];
@@ -231,6 +233,15 @@ const struct placed *timeline_placed(const struct nun_timeline *t, int64_t posit
     return lo && position < t->placed[lo - 1].at + model_image_tokens(t->m->model) ? &t->placed[lo - 1] : NULL;
 }
 
+void timeline_uncompute(struct nun_timeline *t, int64_t n)
+{
+    n = state_reach(&t->state, &t->m->states, t->computed, n);
+    state_back(&t->state, &t->m->states, t->computed, n);
+    page_table_cut(&t->table, &t->m->pages, n);
+    t->computed = n;
+    t->has_logits = false;
+}
+
 int nun_timeline_rewind(struct nun_timeline *t, size_t n)
 {
     if (n > t->ids.n)
@@ -244,11 +255,8 @@ int nun_timeline_rewind(struct nun_timeline *t, size_t n)
     while (t->n_placed && t->placed[t->n_placed - 1].at >= (int64_t)n)
         picture_drop(t->placed[--t->n_placed].picture);
     t->ids.n = n;
-    if (t->computed > (int64_t)n) {
-        t->computed = (int64_t)n;
-        t->has_logits = false;
-    }
-    page_table_cut(&t->table, &t->m->pages, t->computed);
+    if (t->computed > (int64_t)n)
+        timeline_uncompute(t, (int64_t)n);
     engine_unlock(t->m);
     return 0;
 }
@@ -289,6 +297,8 @@ static int adopt(struct nun_timeline *t, const struct nun_timeline *past, int64_
     }
     page_table_free(&t->table, &t->m->pages);
     t->table = table;
+    state_free(&t->state, &t->m->states);
+    state_share(&t->state, &past->state, &t->m->states, past->computed, n);
     t->computed = n;
     t->has_logits = false;
     adopt_pictures(t, past, (size_t)n);
@@ -305,8 +315,7 @@ int nun_timeline_adopt(struct nun_timeline *t, const struct nun_timeline *past)
     if (t->m != past->m)
         return err_set(NUN_EARG, "adopt: the timelines are of two models");
     int64_t n = (int64_t)nun_timeline_common(t, past);
-    if (n > past->computed)
-        n = past->computed;
+    n = state_reach(&past->state, &past->m->states, past->computed, n);
     if (n <= t->computed || t == past)
         return 0;
     engine_lock(t->m);
@@ -365,7 +374,7 @@ int nun_timeline_prefill(struct nun_timeline *t)
 static int refresh(struct nun_timeline *t)
 {
     if (t->computed == (int64_t)t->ids.n && !t->has_logits)
-        t->computed--;
+        timeline_uncompute(t, t->computed - 1);
     return timeline_compute(t, 0);
 }
 

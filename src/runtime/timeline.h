@@ -13,6 +13,7 @@ struct nun_timeline {
     struct placed *placed;       /* ascending */
     size_t n_placed, cap_placed;
     struct page_table table;
+    struct state_line state;     /* of recurrent layers */
     int64_t computed;            /* positions whose state is there */
     float *logits;               /* [vocab] of position computed - 1, when has_logits */
     bool has_logits;
@@ -25,6 +26,8 @@ int timeline_room(const struct nun_timeline *t, size_t more);
  * for the pictures, in order. The pictures are taken over, also on failure. */
 int timeline_append(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, size_t n_pictures,
                     bool expand);
+/* Take back what was computed from position n on, and before it where no state is kept: `computed` is n at most. */
+void timeline_uncompute(struct nun_timeline *t, int64_t n);
 /* Compute all that is queued but the last `leave` positions. The lock is held. */
 int timeline_compute(struct nun_timeline *t, int64_t leave);
 /* Room for the logits of one position. */
