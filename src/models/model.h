@@ -60,6 +60,8 @@ int model_pack(struct model *m, enum gemm_format format, bool backward, struct p
 
 /* Keep only the first `layers` text blocks, in facts, weights and config. */
 int model_truncate(struct model *m, int layers);
+/* Keep only the `keep` heaviest neurons of each MLP of the tower (float32 masters), in facts, weights and config. */
+int model_prune_tower(struct model *m, int keep);
 
 /* ---- graphs -------------------------------------------------------------------------------- */
 
