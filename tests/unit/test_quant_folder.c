@@ -66,7 +66,7 @@ static void four_bit(void **state)
     const char *name = *state;
     char state_key[64], state_text[512];
     struct safetensors *st;
-    json_t *json, *one;
+    json_t *json, *one = NULL;
     if (!file_is_dir(FIXTURES "quant-bnb"))
         skip();
     assert_int_equal(st_open(FIXTURES "quant-bnb/verify/expected.safetensors", &st), 0);
