@@ -43,6 +43,9 @@ struct g_param {
     float *grad;                 /* same shape, float32; NULL when not trainable */
     const void *packed[2];       /* [0] for x W^T, [1] for dy W: panels of gemm.h; NULL: packed on each use */
     enum gemm_format packed_format;
+    bool stacked;                /* [E,N,K]: matrices that are packed one by one */
+    bool exact;                  /* products with it are float32, whatever the graph computes in */
+    bool reversed;               /* the forward pass multiplies by W: packed[1] is wanted without learning too */
     int index;                   /* place in the owner's list */
 };
 

@@ -1,7 +1,8 @@
 /* The paged key/value state that attention_cached reads and appends to, one struct a batch step.
  * The runtime owns the pages and fills this in before each replay.
  *
- * A page holds KV_PAGE positions of one layer: keys [Hkv][KV_PAGE][D], then values [Hkv][KV_PAGE][D]. */
+ * A page holds KV_PAGE positions of one layer: keys [Hkv][KV_PAGE][D], then values [Hkv][KV_PAGE][D], unless the
+ * keys are the values. */
 /* SPDX-License-Identifier: MIT */
 #ifndef GRAPH_KV_H
 #define GRAPH_KV_H

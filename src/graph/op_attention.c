@@ -201,8 +201,10 @@ int shape_attention_cached(struct g_tensor *t)
     const struct g_tensor *q = t->in[0], *k = t->in[1], *v = t->in[2];
     if (q->shape.n != 3 || k->shape.n != 3 || q->dt != DT_F32 || k->dt != DT_F32)
         return misfit("attention_cached", q, k);
-    if (!shape_eq(&k->shape, &v->shape) || v->dt != DT_F32)
+    if (v && (!shape_eq(&k->shape, &v->shape) || v->dt != DT_F32))
         return misfit("attention_cached", k, v);
+    if (t->n_in < 4 || !t->in[3])
+        return err_set(NUN_EARG, "attention_cached: the state is absent");
     if (k->shape.d[0] != q->shape.d[0] || k->shape.d[2] != q->shape.d[2] || k->shape.d[1] < 1 ||
         q->shape.d[1] % k->shape.d[1] || q->shape.d[2] < 1)
         return misfit("attention_cached", q, k);
@@ -233,7 +235,8 @@ static void append_rows(const struct g_tensor *t, const struct kv_step *step, co
         for (size_t h = 0; h < Hkv; h++) {
             float *to = page + (h * KV_PAGE + (size_t)(r->position % KV_PAGE)) * D;
             memcpy(to, g_f32(k) + (i * Hkv + h) * D, D * sizeof(float));
-            memcpy(to + Hkv * KV_PAGE * D, g_f32(v) + (i * Hkv + h) * D, D * sizeof(float));
+            if (v)
+                memcpy(to + Hkv * KV_PAGE * D, g_f32(v) + (i * Hkv + h) * D, D * sizeof(float));
         }
     }
 }
@@ -273,7 +276,7 @@ static void attend(const struct g_tensor *t, const struct g_env *env, const stru
         .spans = spans[0], .span_stride = 4, .n_spans = 2,
         .keys = r->page_stride * KV_PAGE,
         .k = {.pages = pages, .offset = head, .stride = D},
-        .v = {.pages = pages, .offset = head + (ptrdiff_t)Hkv * KV_PAGE * D, .stride = D},
+        .v = {.pages = pages, .offset = head + (t->in[2] ? (ptrdiff_t)Hkv * KV_PAGE * D : 0), .stride = D},
         .scale = t->attr.cached.scale, .softcap = t->attr.cached.softcap};
     env->kernels->attention(&a, (char *)env->scratch + attn_scratch_bytes(D) * (size_t)env->par.ith);
 }

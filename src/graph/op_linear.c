@@ -33,6 +33,12 @@ static int misfit(const char *op, const struct g_tensor *a, const struct g_tenso
                    shape_format(&b->shape, y), dtype_name(b->dt));
 }
 
+/* The format of products with w. */
+static enum gemm_format format_of(const struct g_tensor *w, enum gemm_format compute)
+{
+    return w->kind == G_PARAM && w->param->exact ? GEMM_F32 : compute;
+}
+
 static bool is_f32(const struct g_tensor *t)
 {
     return !t || t->dt == DT_F32;
@@ -144,10 +150,10 @@ static void cost_product(double M, double N, double K, double weight_bytes, stru
 /* linear's scratch: [gemm | bias in float32 | right-hand side] */
 void cost_linear(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
 {
-    struct rhs r = {t->in[1], 0, g->compute};
+    struct rhs r = {t->in[1], 0, format_of(t->in[1], g->compute)};
     int M = (int)g_rows(t), N = rhs_n(&r), K = rhs_k(&r);
     cost_product(M, N, K, (double)g_bytes(t->in[1]), out);
-    out->scratch = pad64(gemm_scratch_bytes(g->compute, M, N, K, g->threads)) + pad64((size_t)N * sizeof(float)) +
+    out->scratch = pad64(gemm_scratch_bytes(r.format, M, N, K, g->threads)) + pad64((size_t)N * sizeof(float)) +
                    rhs_bytes(&r);
 }
 
@@ -163,12 +169,12 @@ static const float *bias_f32(const struct g_tensor *bias, float *scratch, const 
 void run_linear(const struct g_tensor *t, const struct g_env *env)
 {
     const struct g_tensor *x = t->in[0], *bias = optional(t, 2), *res = optional(t, 3);
-    struct rhs r = {t->in[1], 0, env->compute};
+    struct rhs r = {t->in[1], 0, format_of(t->in[1], env->compute)};
     struct gemm g = {.M = (int)g_rows(t), .N = rhs_n(&r), .K = rhs_k(&r), .A = g_f32(x), .C = g_f32(t),
                      .act = t->attr.act.act, .residual = res ? g_f32(res) : NULL, .scratch = env->scratch};
     g.lda = g.K;
     g.ldc = g.N;
-    char *rest = (char *)env->scratch + pad64(gemm_scratch_bytes(env->compute, g.M, g.N, g.K, env->par.nth));
+    char *rest = (char *)env->scratch + pad64(gemm_scratch_bytes(r.format, g.M, g.N, g.K, env->par.nth));
     g.bias = bias_f32(bias, (float *)rest, &env->par);
     g.B = rhs_pack(&r, rest + pad64((size_t)g.N * sizeof(float)), &env->par);
     if (!ready_panels(&r) || !is_f32(bias))
@@ -227,20 +233,20 @@ int shape_linear_dx(struct g_tensor *t)
 
 void cost_linear_dx(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
 {
-    struct rhs r = {t->in[1], 1, g->compute};
+    struct rhs r = {t->in[1], 1, format_of(t->in[1], g->compute)};
     int M = (int)g_rows(t), N = rhs_n(&r), K = rhs_k(&r);
     cost_product(M, N, K, (double)g_bytes(t->in[1]), out);
-    out->scratch = pad64(gemm_scratch_bytes(g->compute, M, N, K, g->threads)) + rhs_bytes(&r);
+    out->scratch = pad64(gemm_scratch_bytes(r.format, M, N, K, g->threads)) + rhs_bytes(&r);
 }
 
 void run_linear_dx(const struct g_tensor *t, const struct g_env *env)
 {
-    struct rhs r = {t->in[1], 1, env->compute};
+    struct rhs r = {t->in[1], 1, format_of(t->in[1], env->compute)};
     struct gemm g = {.M = (int)g_rows(t), .N = rhs_n(&r), .K = rhs_k(&r), .A = g_f32(t->in[0]), .C = g_f32(t),
                      .scratch = env->scratch};
     g.lda = g.K;
     g.ldc = g.N;
-    size_t used = pad64(gemm_scratch_bytes(env->compute, g.M, g.N, g.K, env->par.nth));
+    size_t used = pad64(gemm_scratch_bytes(r.format, g.M, g.N, g.K, env->par.nth));
     g.B = rhs_pack(&r, (char *)env->scratch + used, &env->par);
     if (!ready_panels(&r))
         par_barrier(&env->par);

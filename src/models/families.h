@@ -56,5 +56,7 @@ void family_slide(struct nn_facts *f, int every);
 int family_layers(const struct stack_read *r);
 /* NUN_EUNSUP unless config[key] is absent, null or the one value that this engine computes with. */
 int family_refuse(const struct stack_read *r, const char *key, bool only);
+/* Mixtures: counts checked against each other, the loss that spreads the load only where output_router_logits asks. */
+int family_experts(const struct stack_read *r);
 
 #endif

@@ -20,7 +20,8 @@
  * read nothing else. */
 static bool as_float32(enum nn_role role, const struct shape *s)
 {
-    return s->n <= 1 || role == NN_pos_w || role == NN_pool_probe || role == NN_q_norm_w || role == NN_k_norm_w;
+    return s->n <= 1 || role == NN_pos_w || role == NN_pool_probe || role == NN_q_norm_w || role == NN_k_norm_w ||
+           role == NN_expert_gate_b || role == NN_expert_up_b || role == NN_expert_down_b;
 }
 
 struct file_source { struct quant_folder *files; struct lora_set *loras; };
@@ -209,10 +210,10 @@ static int take_random(void *arg, struct model *m, enum nn_role role, const stru
     if (bias || p->shape.n == 0)
         return 0;
     float std = f->init_range > 0 ? f->init_range : 0.02f;
-    if ((role == NN_attn_o_w || role == NN_down_w) && f->layers)
+    if ((role == NN_attn_o_w || role == NN_down_w || role == NN_expert_down_w || role == NN_shared_down_w) && f->layers)
         std /= sqrtf(2.0f * (float)f->layers);
     if (p->shape.n >= 2 && role != NN_embed_w && role != NN_pos_w) {
-        int64_t fan_in = (int64_t)n / p->shape.d[0];
+        int64_t fan_in = p->stacked ? p->shape.d[2] : (int64_t)n / p->shape.d[0];
         float by_width = sqrtf(1.0f / (float)fan_in); /* small models need more than 0.02 */
         std = by_width < std || f->hidden < 768 ? by_width * (std / (f->init_range > 0 ? f->init_range : 0.02f)) : std;
     }

@@ -31,12 +31,14 @@ int model_make_trainable(struct model *m, bool (*learns)(const struct g_param *p
 struct packing { struct model *m; enum gemm_format format; bool backward; struct pool *pool; float *floats; size_t widest; };
 enum { PANEL = 16 }; /* rows of a weight in one panel: gemm.h */
 
-static int weight_rows(const struct g_param *p) { return (int)p->shape.d[0]; }
+/* Of one matrix of p; a stack has several. */
+static int weight_rows(const struct g_param *p) { return (int)p->shape.d[p->stacked]; }
+static size_t matrices(const struct g_param *p) { return p->stacked ? (size_t)p->shape.d[0] : 1; }
 
 static int weight_cols(const struct g_param *p)
 {
     int K = 1;
-    for (int d = 1; d < p->shape.n; d++)
+    for (int d = 1 + p->stacked; d < p->shape.n; d++)
         K *= (int)p->shape.d[d];
     return K;
 }
@@ -56,15 +58,29 @@ static void pack_decoded(const struct packing *k, const struct g_param *p, int i
 {
     const struct dtype_info *d = &dtype_table[p->dt];
     int N = weight_rows(p), K = weight_cols(p);
-    size_t lo, hi, row_bytes = (size_t)K / d->block_values * d->block_bytes, panel_bytes = gemm_b_bytes(k->format, K, PANEL);
+    size_t lo, hi, row_bytes = (size_t)K / d->block_values * d->block_bytes, panel_bytes = gemm_b_bytes(p->packed_format, K, PANEL);
+    size_t each = (size_t)(N + PANEL - 1) / PANEL; /* panels of a matrix */
     float *rows = k->floats + (size_t)ith * PANEL * k->widest;
     struct par alone = {0, 1, NULL};
-    pool_share((size_t)(N + PANEL - 1) / PANEL, 1, ith, nth, &lo, &hi);
+    pool_share(matrices(p) * each, 1, ith, nth, &lo, &hi);
     for (size_t panel = lo; panel < hi; panel++) {
-        int first = (int)panel * PANEL, n = N - first < PANEL ? N - first : PANEL;
-        d->decode((const char *)p->data + (size_t)first * row_bytes, rows, (size_t)n * (size_t)K);
-        gemm_pack_b(k->format, K, n, rows, false, K, true, (char *)(uintptr_t)p->packed[0] + panel * panel_bytes, &alone);
+        size_t first = panel % each * PANEL, row = panel / each * (size_t)N + first;
+        int n = N - (int)first < PANEL ? N - (int)first : PANEL;
+        d->decode((const char *)p->data + row * row_bytes, rows, (size_t)n * (size_t)K);
+        gemm_pack_b(p->packed_format, K, n, rows, false, K, true, (char *)(uintptr_t)p->packed[0] + panel * panel_bytes, &alone);
     }
+}
+
+/* Panels of every matrix of p, for x W^T (side 0) or dy W. */
+static void pack_side(const struct g_param *p, int side, const struct par *par)
+{
+    enum gemm_format format = p->packed_format;
+    int N = weight_rows(p), K = weight_cols(p);
+    size_t bytes = (size_t)N * (size_t)K * dtype_table[p->dt].block_bytes;
+    size_t panels = gemm_b_bytes(format, side ? N : K, side ? K : N);
+    for (size_t i = 0; i < matrices(p) && p->packed[side]; i++)
+        gemm_pack_b(format, side ? N : K, side ? K : N, (const char *)p->data + i * bytes, p->dt == DT_BF16, K, !side,
+                    (char *)(uintptr_t)p->packed[side] + i * panels, par);
 }
 
 static void pack_all(void *arg, int ith, int nth)
@@ -73,37 +89,35 @@ static void pack_all(void *arg, int ith, int nth)
     struct par par = {ith, nth, k->pool};
     for (int i = 0; i < k->m->n_params; i++) {
         struct g_param *p = k->m->params[i];
-        int N, K;
-        if (!p->packed[0])
-            continue;
-        if (!packs_directly(p)) {
+        if (p->packed[0] && !packs_directly(p)) {
             pack_decoded(k, p, ith, nth);
             continue;
         }
-        N = weight_rows(p);
-        K = weight_cols(p);
-        gemm_pack_b(k->format, K, N, p->data, p->dt == DT_BF16, K, true, (void *)(uintptr_t)p->packed[0], &par);
-        if (p->packed[1])
-            gemm_pack_b(k->format, N, K, p->data, p->dt == DT_BF16, K, false, (void *)(uintptr_t)p->packed[1], &par);
+        for (int side = 0; side < 2; side++)
+            pack_side(p, side, &par);
     }
 }
 
-static bool is_reserved(const struct g_param *p, enum gemm_format format, bool backward)
+/* Bytes of p's panels of one side; 0 where that side is not wanted. A quantised weight that goes backward is decoded
+ * where it is needed. */
+static size_t side_bytes(const struct g_param *p, enum gemm_format format, bool backward, int side)
 {
-    return p->packed[0] && p->packed_format == format && (!backward || p->packed[1]);
+    int N = weight_rows(p), K = weight_cols(p);
+    bool wanted = side ? (backward || p->reversed) && packs_directly(p) : backward || !p->reversed;
+    return wanted ? matrices(p) * gemm_b_bytes(format, side ? N : K, side ? K : N) : 0;
 }
 
 static int reserve(struct model *m, struct g_param *p, enum gemm_format format, bool backward)
 {
-    int N = weight_rows(p), K = weight_cols(p);
-    backward = backward && packs_directly(p); /* a frozen quantised weight is decoded where dy needs it */
-    if (is_reserved(p, format, backward))
-        return 0;
+    format = p->exact ? GEMM_F32 : format;
+    if (p->packed_format != format)
+        p->packed[0] = p->packed[1] = NULL;
     p->packed_format = format;
-    if (!(p->packed[0] = arena_alloc(&m->arena, gemm_b_bytes(format, K, N))))
-        return NUN_ENOMEM;
-    if (backward && !(p->packed[1] = arena_alloc(&m->arena, gemm_b_bytes(format, N, K))))
-        return NUN_ENOMEM;
+    for (int side = 0; side < 2; side++) {
+        size_t bytes = side_bytes(p, format, backward, side);
+        if (bytes && !p->packed[side] && !(p->packed[side] = arena_alloc(&m->arena, bytes)))
+            return NUN_ENOMEM;
+    }
     return 0;
 }
 
@@ -113,8 +127,8 @@ static int check_memory(const struct model *m, enum gemm_format format, bool bac
     size_t need = 0, free_bytes = memory_available();
     for (int i = 0; i < m->n_params; i++) {
         const struct g_param *p = m->params[i];
-        if (is_linear(m, p) && !is_reserved(p, format, false))
-            need += gemm_b_bytes(format, weight_cols(p), weight_rows(p)) * (backward ? 2 : 1);
+        for (int side = 0; side < 2 && is_linear(m, p); side++)
+            need += p->packed[side] && p->packed_format == (p->exact ? GEMM_F32 : format) ? 0 : side_bytes(p, format, backward, side);
     }
     if (need <= free_bytes)
         return 0;

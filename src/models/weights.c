@@ -84,9 +84,10 @@ static void place_rows(const struct binding *b, const struct weight_row *row, st
     k->transposed = part->transposed;
 }
 
-static void disk_shape(const struct g_param *p, bool expert, struct model_piece *k)
+/* lead: dimensions of p that are not the tensor's. */
+static void disk_shape(const struct g_param *p, int lead, struct model_piece *k)
 {
-    for (int i = expert; i < p->shape.n; i++)
+    for (int i = lead; i < p->shape.n; i++)
         k->shape.d[k->shape.n++] = p->shape.d[i];
     if (k->shape.n)
         k->shape.d[0] = k->disk_rows;
@@ -99,15 +100,17 @@ static void disk_shape(const struct g_param *p, bool expert, struct model_piece 
 static int add_piece(const struct binding *b, const struct weight_row *row, struct g_param *p, const char *name, int expert)
 {
     struct model *m = b->m;
-    bool stacked = strstr(row->name, "%e") != NULL;
-    struct model_piece k = {.p = p, .rows = p->shape.n > stacked ? p->shape.d[stacked] : 1, .cols = 1};
-    for (int i = stacked + 1; i < p->shape.n; i++)
+    bool stacked = strstr(row->name, "%e") != NULL, heads = row->part.times && p->shape.n == 3;
+    int lead = stacked || heads;
+    struct model_piece k = {.p = p, .rows = p->shape.n > lead ? p->shape.d[lead] : 1, .cols = 1};
+    for (int i = lead + 1; i < p->shape.n; i++)
         k.cols *= p->shape.d[i];
     k.first = stacked ? expert * k.rows : 0;
+    k.rows *= heads ? p->shape.d[0] : 1;
     place_rows(b, row, &k);
     if (k.run < 1 || k.rows % k.run || k.rows / k.run * k.stride > k.disk_rows)
         return err_set(NUN_EFORMAT, "%s: %lld rows do not lie in a tensor of %lld", name, (long long)k.rows, (long long)k.disk_rows);
-    disk_shape(p, stacked, &k);
+    disk_shape(p, lead, &k);
     if (m->n_pieces == m->cap_pieces) {
         int cap = m->cap_pieces ? 2 * m->cap_pieces : 64;
         struct model_piece *grown = arena_array(&m->arena, (size_t)cap, sizeof *grown);
@@ -178,6 +181,9 @@ static int add_param(const struct binding *b, const struct weight_row *row, int 
     size_t values;
     TRY(shape_count(&p->shape, &values));
     p->index = m->n_params;
+    p->stacked = p->shape.n == 3 && (row->part.times || strstr(row->name, "%e"));
+    p->reversed = row->role == NN_kv_k_w;
+    p->exact = row->role == NN_router_w;
     TRY(add_pieces(b, row, p, layer));
     TRY(b->src->take(b->src->arg, m, row->role, b->f, p));
     m->params[m->n_params++] = p;

@@ -81,6 +81,24 @@ struct nn_layer {
 
 enum { NN_ROPES = 2 };                 /* [0] full layers, [1] sliding ones where they differ */
 
+/* A mixture of experts; experts 0: none. */
+struct nn_moe {
+    int experts, top_k, width;         /* width: of one expert's MLP */
+    int shared;                        /* width of the shared MLP; 0: none */
+    int groups, top_groups;            /* only the experts of the best groups may be chosen; groups 0 or 1: all */
+    bool pairs;                        /* a group's score: the sum of its two best, else the best */
+    bool sigmoid;                      /* scores, else softmax */
+    bool renormalise;                  /* weights are divided by their sum */
+    float scale;                       /* of the weights */
+    float balance;                     /* factor of the loss that spreads the load; 0: none */
+};
+
+/* Latent attention; kv_rank 0: none. */
+struct nn_latent {
+    int q_rank, kv_rank;               /* q_rank 0: queries come straight from x */
+    int nope, rope, value;             /* widths of a head: its part that does not turn, that does, its values */
+};
+
 struct nn_facts {
     int hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, positions;
     struct nn_layer *layer;            /* [layers] */
@@ -102,6 +120,8 @@ struct nn_facts {
     bool alibi;                        /* scores fall with distance, by head; arXiv:2108.12409 */
     float embed_scale, residual_scale, logit_scale; /* 0: 1 */
     float logit_softcap;
+    struct nn_moe moe;
+    struct nn_latent latent;
     int image_size, patch, channels, projection;
     bool use_head;                     /* attention pooling */
     float dropout;                     /* after attention and MLP, in training */
@@ -116,6 +136,9 @@ struct nn_stack {
 
 /* ---- sequences ----------------------------------------------------------------------------- */
 
+/* What the routers of a run said, layer by layer. */
+struct nn_routes { struct g_tensor **scores, **ids; int n, cap; };
+
 /* Rows [batch * tokens, hidden] as `batch` independent sequences. Serving (kv is there) has one row a new token
  * instead, of whichever sequence. */
 struct nn_seq {
@@ -126,6 +149,7 @@ struct nn_seq {
     struct g_tensor *freq;             /* F32 [batch * tokens, dims / 2] where rope[0] depends on the sequence's length;
                                           NULL: every sequence is `tokens` long */
     bool recompute;                    /* wrap each block in a recompute segment */
+    struct nn_routes *routes;          /* filled by mixtures of experts; NULL: not wanted */
 };
 
 /* What a mixer keeps of a sequence: floats a position (in pages), and floats whatever the length. */
@@ -193,6 +217,11 @@ int nn_dim(const struct nn_facts *f, char letter);
 /* x[rows, hidden] through blocks [from, to). */
 struct g_tensor *nn_blocks(struct graph *g, const struct nn_stack *s, struct g_tensor *x, const struct nn_seq *seq,
                            int from, int to);
+/* Room for what the routers say, when the facts ask for the loss that spreads the load; else *out is NULL. */
+int nn_routes_for(struct graph *g, const struct nn_facts *f, struct nn_routes **out);
+/* loss, plus that of the routers (r may be NULL): balance * experts * sum over experts of the share of choices times the mean
+ * score, over the rows of all layers together; arXiv:2101.03961. */
+struct g_tensor *nn_balance(struct graph *g, const struct nn_facts *f, struct g_tensor *loss, struct nn_routes *r);
 /* pixels [B,C,H,W] -> embedded patches [B*T, hidden] before the first block; *tokens = T. */
 struct g_tensor *nn_patches(struct graph *g, const struct nn_stack *s, struct g_tensor *pixels, int *tokens);
 /* A sequence in which every token sees every token. */

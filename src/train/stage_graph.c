@@ -38,8 +38,10 @@ static int build(struct train_graph *t, const struct trainer *tr, const struct r
     struct model_text in = {
         .seq = {.batch = shape->pictures, .tokens = shape->tokens, .pos = t->pos, .spans = t->spans},
         .ids = t->ids, .images = features, .image_rows = t->image_rows, .pick = t->pick, .layers = (int)s->decoder_layers};
+    TRY(nn_routes_for(g, &tr->model->text.facts, &in.seq.routes));
     t->logits = model_logits(g, tr->model, &in);
-    t->loss = g_output(g_cross_entropy(g, t->logits, t->labels));
+    t->loss = g_cross_entropy(g, t->logits, t->labels);
+    t->loss = g_output(learn ? nn_balance(g, &tr->model->text.facts, t->loss, in.seq.routes) : t->loss);
     if (!learn)
         g_output(t->logits);
     TRY(graph_error(g));

@@ -120,7 +120,11 @@ static struct g_tensor *decoder_loss(struct graph *g, const struct model *m, con
         in.images = model_images(g, m, pixels(g, b));
         in.image_rows = filled(g, DT_I32, SHAPE1(b->n_image_rows), b->image_rows);
     }
-    return g_cross_entropy(g, model_logits(g, m, &in), filled(g, DT_I32, SHAPE1(n), b->labels));
+    if (nn_routes_for(g, &m->text.facts, &in.seq.routes) < 0)
+        return NULL;
+    struct g_tensor *logits = model_logits(g, m, &in);
+    struct g_tensor *loss = g_cross_entropy(g, logits, filled(g, DT_I32, SHAPE1(n), b->labels));
+    return nn_balance(g, &m->text.facts, loss, in.seq.routes);
 }
 
 /* CLIP: cross entropy over rows and over columns, meaned. SigLIP: a sigmoid a pair. */

@@ -89,70 +89,74 @@ static void put_number(struct train_run *t, const char *name, double got, double
     put_item(t, name, d, d / allowed);
 }
 
-static const struct g_param *param_of(const struct train_run *t, const char *name)
+/* Does the tensor `name` lie in a parameter that learns? -1: there is no such tensor. */
+static int tensor_learns(const struct train_run *t, const char *name)
 {
     const struct model *m = t->c->m->model;
-    for (int i = 0; i < m->n_params; i++)
-        if (!strcmp(m->params[i]->name, name))
-            return m->params[i];
-    return NULL;
+    for (int i = 0; i < m->n_pieces; i++)
+        if (!strcmp(m->pieces[i].name, name))
+            return m->pieces[i].p->trainable;
+    return -1;
 }
 
-/* Values of a tensor of train.safetensors, checked to be as many as the parameter has. */
-static int wanted_values(struct train_run *t, const char *key, const struct g_param *p, const float **want, size_t *n)
+/* A tensor of train.safetensors, and the same of the model, as it would lie on disk: weights, or their gradients. */
+struct pair { struct shape shape; size_t n; const float *want; float *got; };
+
+static int pair_of(struct train_run *t, const char *key, const char *name, bool gradients, struct pair *out)
 {
     const struct st_tensor *x;
     size_t have;
     TRY(st_need(t->expected, span_str(key), NULL, &x));
-    TRY(shape_count(&x->shape, n));
-    TRY(shape_count(&p->shape, &have));
-    if (*n != have)
-        return err_set(NUN_EFORMAT, "%s: expected %zu values, the model has %zu", key, *n, have);
-    return verify_values(x, t->arena, want);
+    TRY(shape_count(&x->shape, &out->n));
+    TRY(model_gather(t->c->m->model, name, gradients, &out->shape, NULL));
+    TRY(shape_count(&out->shape, &have));
+    if (out->n != have)
+        return err_set(NUN_EFORMAT, "%s: expected %zu values, the model has %zu", key, out->n, have);
+    if (!(out->got = arena_array(t->arena, have, sizeof *out->got)))
+        return NUN_ENOMEM;
+    TRY(model_gather(t->c->m->model, name, gradients, &out->shape, out->got));
+    return verify_values(x, t->arena, &out->want);
 }
 
-static int check_gradient(struct train_run *t, const char *key, const struct g_param *p)
+static int check_gradient(struct train_run *t, const char *key, const char *name)
 {
-    const float *want;
-    size_t n;
+    struct pair x;
     double worst = 0, largest = 0;
-    TRY(wanted_values(t, key, p, &want, &n));
-    for (size_t i = 0; i < n; i++) {
-        double d = fabs((double)p->grad[i] - want[i]);
+    TRY(pair_of(t, key, name, true, &x));
+    for (size_t i = 0; i < x.n; i++) {
+        double d = fabs((double)x.got[i] - x.want[i]);
         worst = !(d <= worst) ? d : worst;
-        largest = fmax(largest, fabs((double)want[i]));
+        largest = fmax(largest, fabs((double)x.want[i]));
     }
     put_item(t, key, worst, worst / (GRAD_FLOOR + GRAD_SHARE * largest));
-    return verify_dump(t->c->v, key, DT_F32, p->shape, p->grad);
+    return verify_dump(t->c->v, key, DT_F32, x.shape, x.got);
 }
 
-static int check_weights(struct train_run *t, const char *key, const struct g_param *p)
+static int check_weights(struct train_run *t, const char *key, const char *name)
 {
-    const float *want, *got = p->data;
-    size_t n;
+    struct pair x;
     double diff = 0, norm = 0, worst = 0;
-    TRY(wanted_values(t, key, p, &want, &n));
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)got[i] - want[i];
+    TRY(pair_of(t, key, name, false, &x));
+    for (size_t i = 0; i < x.n; i++) {
+        double d = (double)x.got[i] - x.want[i];
         diff += d * d;
-        norm += (double)want[i] * want[i];
+        norm += (double)x.want[i] * x.want[i];
         worst = !(fabs(d) <= worst) ? fabs(d) : worst;
     }
     put_item(t, key, worst, sqrt(diff) / (FINAL_NORM * sqrt(norm)));
-    return verify_dump(t->c->v, key, DT_F32, p->shape, got);
+    return verify_dump(t->c->v, key, DT_F32, x.shape, x.got);
 }
 
 /* Every tensor that the run's object `field` names. */
 static int check_named(struct train_run *t, const char *field,
-                       int (*check)(struct train_run *t, const char *key, const struct g_param *p))
+                       int (*check)(struct train_run *t, const char *key, const char *name))
 {
     json_t *map = json_object_get(t->run, field), *key;
     const char *name;
     json_object_foreach(map, name, key) {
-        const struct g_param *p = param_of(t, name);
-        if (!p)
+        if (tensor_learns(t, name) < 0)
             return err_set(NUN_EFORMAT, "train.json: %s: the model has no parameter %s", field, name);
-        TRY(check(t, json_string_value(key), p));
+        TRY(check(t, json_string_value(key), name));
     }
     return 0;
 }
@@ -169,8 +173,7 @@ static int check_unreached(struct train_run *t)
     if (n != json_array_size(list))
         return err_set(NUN_EFORMAT, "train.json: %zu parameters without gradient, here %zu", json_array_size(list), n);
     json_array_foreach(list, i, name) {
-        const struct g_param *p = param_of(t, json_string_value(name) ? json_string_value(name) : "");
-        if (!p || p->trainable)
+        if (tensor_learns(t, json_string_value(name) ? json_string_value(name) : "") != 0)
             return err_set(NUN_EFORMAT, "train.json: %s has no gradient there, but one here", json_string_value(name));
     }
     return 0;
