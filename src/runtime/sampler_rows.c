@@ -90,22 +90,27 @@ static int min_keep(const struct draw *d)
     return k < d->n ? k : d->n;
 }
 
-/* Keep logits of at least `least`, and min_keep at any rate. */
+/* The k-th largest logit. */
+static float kth(const struct draw *d, int k)
+{
+    struct sample_candidate *copy = d->p->work, c = {0};
+    if (d->sorted || k == 1)
+        return d->sorted ? d->list[k - 1].logit : largest(d);
+    for (int i = 0; i < d->n; i++)
+        copy[i] = d->list[i];
+    sample_heapify(copy, d->n);
+    for (int i = 0; i < k; i++)
+        c = sample_pop(copy, d->n - i);
+    return c.logit;
+}
+
+/* Keep logits of at least `least`, and the min_keep largest with their equals at any rate. */
 static void keep_from(struct draw *d, double least)
 {
-    int n = 0, keep = min_keep(d);
+    int n = 0;
+    double sure = (double)kth(d, min_keep(d));
     for (int i = 0; i < d->n; i++)
-        n += (double)d->list[i].logit >= least;
-    if (n < keep) {
-        start_order(d);
-        for (int i = 0; i < keep && !d->sorted; i++)
-            sample_pop(d->list, d->n - i);
-        keep_first(d, keep);
-        return;
-    }
-    n = 0;
-    for (int i = 0; i < d->n; i++)
-        if ((double)d->list[i].logit >= least)
+        if ((double)d->list[i].logit >= (least < sure ? least : sure))
             d->list[n++] = d->list[i];
     d->n = n;
 }
@@ -322,6 +327,9 @@ void sampler_top_k(struct draw *d)
     keep_first(d, n);
 }
 
+/* A float's p is reached when p as it was written is: 0.3f lies above 0.3. */
+static const double ROUNDING = 1e-6;
+
 void sampler_top_p(struct draw *d)
 {
     double p = d->p->s.top_p, have = 0;
@@ -329,7 +337,7 @@ void sampler_top_p(struct draw *d)
     if (p <= 0 || p >= 1)
         return;
     float m = largest(d);
-    double enough = p * mass(d, m);
+    double enough = (p - ROUNDING) * mass(d, m);
     start_order(d);
     while (n < d->n && (have < enough || n < least))
         have += exp((double)next_in_order(d, n++).logit - m);
@@ -388,7 +396,7 @@ void sampler_typical(struct draw *d)
     for (int i = 0; i < d->n; i++)
         by[i] = (struct sample_candidate){i, closeness(d->list[i].logit, m, z, h)};
     sample_heapify(by, d->n);
-    for (; n < d->n && (have < p * sum || n < least); n++) {
+    for (; n < d->n && (have < (p - ROUNDING) * sum || n < least); n++) {
         struct sample_candidate c = sample_pop(by, d->n - n);
         have += exp((double)d->list[c.id].logit - m);
         limit = c.logit;

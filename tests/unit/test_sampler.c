@@ -1,13 +1,10 @@
 /* The sampler chain: every row against probabilities made by the reference library, draws against their
  * distribution, settings against their ranges. */
 /* SPDX-License-Identifier: MIT */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
+#include "../check.h"
 
-#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -17,7 +14,7 @@
 
 #define CASES "../shared/fixtures/sampling/verify/"
 
-enum { VOCAB = 320, ROWS = 8, PAST = 64 };
+enum { VOCAB = 320, ROWS = 8, UNIFORM = 2, PAST = 64 };
 
 /* ---- the reference ------------------------------------------------------------------------- */
 
@@ -43,6 +40,10 @@ static const struct { const char *name; struct nun_sampling s; } settings[] = {
     {"no_repeat_3gram", {.temperature = 1, .no_repeat_ngram = 3}},
     {"frequency_0.5_presence_0.3", {.temperature = 1, .frequency_penalty = 0.5f, .presence_penalty = 0.3f, .penalty_last = -1}},
     {"logit_bias", {.temperature = 1, .bias = case_bias, .n_bias = 4}},
+    {"chain_temp_topk_topp", {.temperature = 0.8f, .top_k = 40, .top_p = 0.85f}},
+    {"chain_rep_temp_minp", {.temperature = 1.4f, .repeat_penalty = 1.2f, .penalty_last = -1, .min_p = 0.05f}},
+    {"chain_all", {.temperature = 0.9f, .repeat_penalty = 1.1f, .penalty_last = -1, .no_repeat_ngram = 2, .top_k = 60,
+                   .top_p = 0.95f, .min_p = 0.02f, .typical_p = 0.98f}},
 };
 
 struct reference { json_t *json; struct safetensors *st; const float *logits; int32_t past[ROWS][PAST]; size_t n_past; };
@@ -87,6 +88,26 @@ static const float *wanted(const struct reference *r, const char *name)
     return t->data;
 }
 
+static int by_size(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* The reference's sort is not stable: in the row where all are equal, which ids a cut takes is chance. */
+static void compare(const char *name, int row, float *got, const float *reference)
+{
+    float want[VOCAB];
+    memcpy(want, reference, sizeof want);
+    if (row == UNIFORM) {
+        qsort(want, VOCAB, sizeof *want, by_size);
+        qsort(got, VOCAB, sizeof *got, by_size);
+    }
+    for (int k = 0; k < VOCAB; k++)
+        if (!(fabsf(got[k] - want[k]) <= 1e-6f + 1e-4f * want[k]) || (want[k] == 0) != (got[k] == 0))
+            fail_msg("%s, row %d, id %d: expected %g, found %g", name, row, k, (double)want[k], (double)got[k]);
+}
+
 static void rows_equal_reference(void **state)
 {
     const struct reference *r = *state;
@@ -100,11 +121,7 @@ static void rows_equal_reference(void **state)
         for (int row = 0; row < ROWS; row++) {
             struct sample_past past = {r->past[row], r->n_past, r->n_past, -1};
             sampler_probabilities(&p, r->logits + row * VOCAB, &past, got);
-            for (int k = 0; k < VOCAB; k++) {
-                float w = want[row * VOCAB + k];
-                if (!(fabsf(got[k] - w) <= 1e-6f + 1e-4f * w) || (w == 0) != (got[k] == 0))
-                    fail_msg("%s, row %d, id %d: expected %g, found %g", settings[i].name, row, k, (double)w, (double)got[k]);
-            }
+            compare(settings[i].name, row, got, want + row * VOCAB);
         }
         sampler_free(&p);
     }
@@ -166,11 +183,151 @@ static void order_matters_and_is_asked_for(void **state)
     assert_int_equal(sampler_init(&p, &s, 5), 0);
     sampler_probabilities(&p, logits, &none, a);
     sampler_free(&p);
-    s.chain = "temperature,top_p";
+    s.chain = "top_p,temperature";
     assert_int_equal(sampler_init(&p, &s, 5), 0);
     sampler_probabilities(&p, logits, &none, b);
     sampler_free(&p);
-    assert_true(a[1] == 0 && b[1] > 0 && b[2] > 0);
+    assert_true(a[1] > 0 && a[2] > 0 && b[0] == 1 && b[1] == 0);
+}
+
+/* ---- rows that the reference library does not have, by their definitions --------------------------- */
+
+/* The probabilities that one setting leaves of `logits`[n]. */
+static void left(const struct nun_sampling *s, const float *logits, int n, const struct sample_past *past, float *out)
+{
+    struct sampler p;
+    check_ok(sampler_init(&p, s, n));
+    sampler_probabilities(&p, logits, past, out);
+    sampler_free(&p);
+}
+
+static void top_n_sigma_counts_deviations(void **state)
+{
+    /* mean 0, deviation sqrt(5/2): one deviation below 2 is 0.419 */
+    const float logits[] = {2, 0.5f, 0.4f, -2, -0.9f, 0};
+    struct sample_past none = {NULL, 0, 0, -1};
+    float p[6], dead[7] = {2, 0.5f, 0.4f, -2, -0.9f, 0, SAMPLE_DEAD}, q[7];
+    double sum = 0, squares = 0;
+    for (int i = 0; i < 6; i++) {
+        sum += (double)logits[i];
+        squares += (double)logits[i] * (double)logits[i];
+    }
+    double least = 2 - sqrt(squares / 6 - sum * sum / 36);
+    left(&(struct nun_sampling){.temperature = 1, .top_n_sigma = 1}, logits, 6, &none, p);
+    left(&(struct nun_sampling){.temperature = 1, .top_n_sigma = 1}, dead, 7, &none, q);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(p[i] > 0, (double)logits[i] >= least);
+        assert_true(p[i] == q[i]); /* what cannot come has no part in it */
+    }
+}
+
+static void xtc_takes_the_first_away(void **state)
+{
+    enum { DRAWS = 4000 };
+    const float logits[] = {2, 1.5f, 1, 0, -1}; /* probabilities 0.46 0.28 0.17 0.06 0.02 */
+    struct nun_sampling s = {.temperature = 1, .xtc_probability = 1, .xtc_threshold = 0.1f};
+    struct sample_past none = {NULL, 0, 0, -1};
+    struct sampler p;
+    float out[5];
+    int gone = 0;
+    left(&s, logits, 5, &none, out);
+    assert_true(out[0] == 0 && out[1] == 0 && out[2] > 0 && out[3] > 0 && out[4] > 0);
+    s.xtc_threshold = 0.3f; /* one alone above it stays */
+    left(&s, logits, 5, &none, out);
+    assert_true(out[0] > 0 && out[1] > 0);
+    s = (struct nun_sampling){.temperature = 1, .xtc_probability = 0.25f, .xtc_threshold = 0.1f, .seed = 5};
+    check_ok(sampler_init(&p, &s, 5));
+    for (int i = 0; i < DRAWS; i++)
+        gone += sampler_draw(&p, logits, &none, (uint64_t)i) >= 2;
+    sampler_free(&p);
+    /* 0.25 + 0.75 * 0.257, four standard deviations of 4000 draws */
+    assert_true(fabs(gone / (double)DRAWS - 0.4428) < 0.0315);
+}
+
+static void dry_charges_runs(void **state)
+{
+    /* 1 2 3 4 ... 1 2 3: 4 would continue a run of three; 6 behind "3" alone one of one */
+    const int32_t past[] = {1, 2, 3, 4, 3, 6, 1, 2, 3}, broken[] = {1, 7, 3, 4, 0, 1, 7, 3};
+    float logits[8] = {0}, p[8];
+    struct nun_sampling s = {.temperature = 1, .dry_multiplier = 0.5f, .dry_base = 2, .dry_allowed_length = 2};
+    struct sample_past all = {past, 9, 3, -1}, cut = {broken, 8, 0, -1};
+    struct sampler k;
+    left(&s, logits, 8, &all, p);
+    for (int i = 0; i < 8; i++)
+        assert_true(fabs(log((double)p[i] / (double)p[0]) - (i == 4 ? -0.5 * 2 : 0)) < 1e-5);
+    s.dry_allowed_length = 1;
+    left(&s, logits, 8, &all, p);
+    assert_true(fabs(log((double)p[4] / (double)p[0]) + 0.5 * 4) < 1e-5 && fabs(log((double)p[6] / (double)p[0]) + 0.5) < 1e-5);
+    s.dry_last = 4; /* only 6 1 2 3: nothing came twice */
+    left(&s, logits, 8, &all, p);
+    assert_true(p[4] == p[0] && p[6] == p[0]);
+    s.dry_last = 0;
+    s.dry_allowed_length = 2;
+    check_ok(sampler_init(&k, &s, 8));
+    sampler_probabilities(&k, logits, &cut, p);
+    assert_true(p[4] < p[0]); /* a run of three */
+    k.breaker[7] = true;
+    sampler_probabilities(&k, logits, &cut, p);
+    assert_true(p[4] == p[0]); /* of one, behind the breaker */
+    sampler_free(&k);
+}
+
+/* Zipf's law with exponent 1.2 over 500 ids. The surprise of what is drawn comes to tau. */
+static void mirostat_holds_its_surprise(void **state)
+{
+    enum { N = 500, DRAWS = 4000, WARM = 400 };
+    float logits[N], p[N];
+    struct sample_past none = {NULL, 0, 0, -1};
+    for (int i = 0; i < N; i++)
+        logits[i] = -1.2f * logf((float)i + 1);
+    left(&(struct nun_sampling){.temperature = 1}, logits, N, &none, p);
+    for (int version = 1; version <= 2; version++) {
+        struct nun_sampling s = {.temperature = 1, .mirostat = version, .mirostat_tau = 3, .mirostat_eta = 0.1f, .seed = 3};
+        struct sampler k;
+        double surprise = 0;
+        check_ok(sampler_init(&k, &s, N));
+        assert_true(k.mu == 6);
+        for (int i = 0; i < DRAWS; i++) {
+            double before = k.mu;
+            sampler_draw(&k, logits, &none, (uint64_t)i);
+            surprise += i < WARM ? 0 : 3 - (k.mu - before) / (double)k.s.mirostat_eta;
+        }
+        assert_true(fabs(surprise / (DRAWS - WARM) - 3) < 0.05);
+        assert_true(fabs(k.mu) < 20);
+        sampler_free(&k);
+    }
+}
+
+static void banned_ids_never_come(void **state)
+{
+    const float logits[] = {9, 1, 0, 0};
+    const int32_t banned[] = {0};
+    const struct nun_sampling ways[] = {{.temperature = 0}, {.temperature = 1}, {.temperature = 1, .top_n_sigma = 1},
+                                        {.temperature = 1, .typical_p = 0.5f}, {.temperature = 1, .mirostat = 1},
+                                        {.temperature = 1, .eta = 0.001f}};
+    struct sample_past none = {NULL, 0, 0, -1};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        struct sampler k;
+        check_ok(sampler_init(&k, &ways[i], 4));
+        k.banned = banned;
+        k.n_banned = 1;
+        for (uint64_t n = 0; n < 200; n++)
+            assert_int_not_equal(sampler_draw(&k, logits, &none, n), 0);
+        sampler_free(&k);
+    }
+}
+
+/* A placeholder may lie beyond the logits, as Llama 3.2 Vision's does. */
+static void ids_without_a_logit_are_passed_over(void **state)
+{
+    const float logits[] = {1, 2, 3, 4};
+    const int32_t past[] = {9, 1, 9, 1, 9};
+    const struct nun_sampling s = {.temperature = 1, .repeat_penalty = 2, .presence_penalty = 1, .no_repeat_ngram = 1,
+                                   .dry_multiplier = 1, .penalty_last = -1};
+    struct sample_past all = {past, 5, 5, -1};
+    float p[4];
+    left(&s, logits, 4, &all, p);
+    assert_true(p[1] == 0 && p[3] > p[2]);
 }
 
 static void settings_are_checked(void **state)
@@ -178,7 +335,9 @@ static void settings_are_checked(void **state)
     static const struct nun_logit_bias outside[] = {{7, 1}};
     const struct nun_sampling bad[] = {{.temperature = -1}, {.temperature = NAN}, {.top_p = 1.5f}, {.top_k = -1}, {.min_p = 2},
                                        {.penalty_last = -2}, {.bias = outside, .n_bias = 1}, {.chain = "top_k,nothing"},
-                                       {.chain = "top_k,top_k"}};
+                                       {.chain = "top_k,top_k"}, {.top_n_sigma = -1}, {.xtc_probability = 2},
+                                       {.xtc_threshold = -1}, {.dry_multiplier = -1}, {.dry_base = 0.5f}, {.mirostat = 3},
+                                       {.mirostat_tau = -1}, {.mirostat_eta = 2}, {.dry_last = -1}};
     struct sampler p;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(sampler_init(&p, &bad[i], 5), NUN_EARG);
@@ -206,6 +365,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(rows_equal_reference, open_reference, close_reference),
         cmocka_unit_test(draws_follow_probabilities), cmocka_unit_test(greedy_takes_the_largest),
         cmocka_unit_test(order_matters_and_is_asked_for), cmocka_unit_test(settings_are_checked),
+        cmocka_unit_test(top_n_sigma_counts_deviations), cmocka_unit_test(xtc_takes_the_first_away),
+        cmocka_unit_test(dry_charges_runs), cmocka_unit_test(mirostat_holds_its_surprise),
+        cmocka_unit_test(banned_ids_never_come), cmocka_unit_test(ids_without_a_logit_are_passed_over),
         cmocka_unit_test(alternatives_are_ordered)};
     return cmocka_run_group_tests_name("sampler", tests, NULL, NULL);
 }
