@@ -207,6 +207,8 @@ bool nn_rope_by_length(const struct nn_facts *f); /* nn_seq.freq is wanted */
 /* Sequences of equal regimes have equal frequencies: 0 where they do not depend on the length. When a sequence
  * grows into another regime, all that was computed of it is of no use. */
 int64_t nn_rope_regime(const struct nn_facts *f, int64_t length);
+/* Positions that the stack is made for: those of the config, more where dynamic frequencies reach further. */
+int nn_reach(const struct nn_facts *f);
 extern const struct nn_rope_info { const char *name; bool by_length; const char *doc; } nn_ropes[NN_ROPE_KINDS];
 
 /* ---- building ------------------------------------------------------------------------------ */

@@ -123,3 +123,9 @@ int64_t nn_rope_regime(const struct nn_facts *f, int64_t length)
         return 0;
     return r->kind == NN_ROPE_longrope ? 1 : length;
 }
+
+int nn_reach(const struct nn_facts *f)
+{
+    const struct nn_rope *r = &f->rope[0];
+    return r->kind == NN_ROPE_dynamic ? (int)((float)f->positions * r->factor) : f->positions;
+}

@@ -58,6 +58,12 @@ static struct g_tensor *input(struct graph *g, const char *name, enum dtype dt, 
     return t;
 }
 
+static int rotated_pairs(const struct nun_model *m)
+{
+    const struct nn_facts *f = &m->model->text.facts;
+    return nn_rope_dims(f, &f->rope[0]) / 2;
+}
+
 static int plan_fill(const struct nun_model *m, struct engine_plan *p)
 {
     TRY(graph_create(m->compute, m->threads, &p->graph));
@@ -81,6 +87,12 @@ static int plan_fill(const struct nun_model *m, struct engine_plan *p)
             return NUN_ENOMEM;
         in.image_rows = input(g, "image_rows", DT_I32, SHAPE1(p->rows), p->image_rows);
         in.images = input(g, "images", DT_F32, SHAPE2(p->rows, (int64_t)hidden), p->features);
+    }
+    if (nn_rope_by_length(&m->model->text.facts)) {
+        int pairs = rotated_pairs(m);
+        if (!(p->freq = arena_array(&g->arena, rows * (size_t)pairs, sizeof *p->freq)))
+            return NUN_ENOMEM;
+        in.seq.freq = input(g, "freq", DT_F32, SHAPE2(p->rows, pairs), p->freq);
     }
     p->step = (struct kv_step){p->kv, p->rows};
     p->logits = g_output(model_logits(g, m->model, &in));
@@ -159,15 +171,30 @@ static void lay_padding(struct engine_plan *p, int row, int pick)
         p->pick[pick] = -1;
 }
 
+/* The frequencies of one sequence's rows [row, end). */
+static void lay_frequencies(const struct nun_model *m, struct engine_plan *p, int row, int end, const struct nun_timeline *t)
+{
+    const struct nn_facts *f = &m->model->text.facts;
+    if (!p->freq)
+        return;
+    size_t pairs = (size_t)rotated_pairs(m);
+    float *first = p->freq + (size_t)row * pairs;
+    nn_rope_frequencies(f, &f->rope[0], (int64_t)t->ids.n, first);
+    for (int i = row + 1; i < end; i++)
+        memcpy(p->freq + (size_t)i * pairs, first, pairs * sizeof *first);
+}
+
 static void lay_out(const struct nun_model *m, struct engine_plan *p, const struct engine_span *spans, int n)
 {
     int row = 0, pick = 0;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        lay_frequencies(m, p, row, row + (int)(spans[i].to - spans[i].from), spans[i].t);
         for (int64_t at = spans[i].from; at < spans[i].to; at++, row++) {
             lay_row(m, p, row, &spans[i], at);
             if (spans[i].all || (spans[i].last && at + 1 == spans[i].to))
                 p->pick[pick++] = row;
         }
+    }
     lay_padding(p, row, pick);
 }
 

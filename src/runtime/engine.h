@@ -28,6 +28,7 @@ struct engine_plan {
     struct kv_step step;
     int32_t *ids, *pos, *pick;   /* [rows], [rows], [picks] */
     int32_t *image_rows;         /* [rows] */
+    float *freq;                 /* [rows, rotated pairs] where they depend on the length */
     float *features;             /* [rows, hidden] */
     struct g_tensor *logits;     /* [picks, vocab] */
 };

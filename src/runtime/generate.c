@@ -254,13 +254,19 @@ static bool active(const struct nun_generation *g)
     return g->r.finish == NUN_FINISH_NONE;
 }
 
+/* Only its last token is to be computed. */
+static bool under_way(const struct nun_generation *g)
+{
+    return g->r.generated_tokens && g->t->computed + 1 >= (int64_t)g->t->ids.n;
+}
+
 static void plan_rows(struct batch_plan *b, struct nun_generation *g, int64_t most)
 {
     struct nun_timeline *t = g->t;
     int64_t end = (int64_t)t->ids.n, to = end - t->computed > most ? t->computed + most : end;
     if (b->n == BATCH_MAX || to <= t->computed)
         return;
-    b->decode[b->n] = g->r.generated_tokens > 0;
+    b->decode[b->n] = under_way(g);
     b->who[b->n] = g;
     b->spans[b->n++] = (struct engine_span){t, t->computed, to, to == end ? t->logits : NULL, NULL};
     b->rows += (int)(to - t->computed);
@@ -271,10 +277,10 @@ static void plan_step(struct batch_plan *b, const struct nun_model *m, struct nu
 {
     b->n = b->rows = 0;
     for (size_t i = 0; i < n && b->rows < m->chunk; i++)
-        if (active(g[i]) && g[i]->r.generated_tokens)
+        if (active(g[i]) && under_way(g[i]))
             plan_rows(b, g[i], 1);
     for (size_t i = 0; i < n && b->rows < m->chunk; i++)
-        if (active(g[i]) && !g[i]->r.generated_tokens)
+        if (active(g[i]) && !under_way(g[i]))
             plan_rows(b, g[i], m->chunk - b->rows);
 }
 
@@ -327,6 +333,11 @@ static void settle(struct nun_generation *const *g, size_t n)
     for (size_t i = 0; i < n; i++) {
         if (active(g[i]) && __atomic_load_n(&g[i]->cancelled, __ATOMIC_RELAXED))
             g[i]->r.finish = NUN_FINISH_CANCEL;
+        if (active(g[i])) {
+            engine_lock(g[i]->t->m);
+            timeline_follow_length(g[i]->t);
+            engine_unlock(g[i]->t->m);
+        }
         if (active(g[i]) && g[i]->t->has_logits && g[i]->t->computed == (int64_t)g[i]->t->ids.n)
             after_step(g[i]);
     }

@@ -45,11 +45,12 @@ static int set_context(struct nun_model *m, int asked)
     const struct nn_facts *f = &m->model->text.facts;
     if (asked < 0)
         return err_set(NUN_EARG, "context: %d positions were asked for", asked);
-    m->context = asked ? asked : f->positions > 0 ? f->positions : 4096;
-    if (f->positions > 0 && m->context > f->positions) {
+    int reach = nn_reach(f);
+    m->context = asked ? asked : reach > 0 ? reach : 4096;
+    if (reach > 0 && m->context > reach) {
         if (m->model->text.w[NN_pos_w])
-            return err_set(NUN_ECONTEXT, "context: %d positions were asked for, the model has %d", asked, f->positions);
-        log_warn("context: %d positions, but the model was made for %d", m->context, f->positions);
+            return err_set(NUN_ECONTEXT, "context: %d positions were asked for, the model has %d", asked, reach);
+        log_warn("context: %d positions, but the model was made for %d", m->context, reach);
     }
     return limit_check(LIMIT_context, (size_t)m->context, "context");
 }

@@ -70,6 +70,7 @@ static int fork_into(const struct nun_timeline *t, struct nun_timeline *f)
     TRY(page_table_share(&f->table, &t->table, &t->m->pages, t->computed));
     state_share(&f->state, &t->state, &t->m->states, t->computed, t->computed);
     f->computed = t->computed;
+    f->regime = t->regime;
     for (size_t i = 0; i < t->n_placed; i++) {
         f->placed[i] = t->placed[i];
         f->placed[i].picture->refs++;
@@ -242,6 +243,16 @@ void timeline_uncompute(struct nun_timeline *t, int64_t n)
     t->has_logits = false;
 }
 
+void timeline_follow_length(struct nun_timeline *t)
+{
+    int64_t regime = nn_rope_regime(&t->m->model->text.facts, (int64_t)t->ids.n);
+    if (regime == t->regime)
+        return;
+    if (t->computed)
+        timeline_uncompute(t, 0);
+    t->regime = regime;
+}
+
 int nun_timeline_rewind(struct nun_timeline *t, size_t n)
 {
     if (n > t->ids.n)
@@ -300,6 +311,7 @@ static int adopt(struct nun_timeline *t, const struct nun_timeline *past, int64_
     state_free(&t->state, &t->m->states);
     state_share(&t->state, &past->state, &t->m->states, past->computed, n);
     t->computed = n;
+    t->regime = past->regime;
     t->has_logits = false;
     adopt_pictures(t, past, (size_t)n);
     if (n < past->computed || !past->has_logits)
@@ -316,7 +328,8 @@ int nun_timeline_adopt(struct nun_timeline *t, const struct nun_timeline *past)
         return err_set(NUN_EARG, "adopt: the timelines are of two models");
     int64_t n = (int64_t)nun_timeline_common(t, past);
     n = state_reach(&past->state, &past->m->states, past->computed, n);
-    if (n <= t->computed || t == past)
+    bool apart = past->regime != nn_rope_regime(&t->m->model->text.facts, (int64_t)t->ids.n);
+    if (n <= t->computed || t == past || apart)
         return 0;
     engine_lock(t->m);
     int rc = adopt(t, past, n);
@@ -344,6 +357,7 @@ static int encode_up_to(struct nun_timeline *t, int64_t to)
 int timeline_compute(struct nun_timeline *t, int64_t leave)
 {
     int64_t end = (int64_t)t->ids.n - leave;
+    timeline_follow_length(t);
     TRY(timeline_need_logits(t));
     TRY(encode_up_to(t, end));
     while (t->computed < end) {

@@ -15,6 +15,7 @@ struct nun_timeline {
     struct page_table table;
     struct state_line state;     /* of recurrent layers */
     int64_t computed;            /* positions whose state is there */
+    int64_t regime;              /* nn_rope_regime that it was computed in */
     float *logits;               /* [vocab] of position computed - 1, when has_logits */
     bool has_logits;
     struct buf text;             /* the last answer of nun_generate */
@@ -28,6 +29,9 @@ int timeline_append(struct nun_timeline *t, const int32_t *ids, size_t n, struct
                     bool expand);
 /* Take back what was computed from position n on, and before it where no state is kept: `computed` is n at most. */
 void timeline_uncompute(struct nun_timeline *t, int64_t n);
+/* Where rotary frequencies depend on the length, what was computed at another length is forgotten. Called before
+ * planning what to compute. The lock is held. */
+void timeline_follow_length(struct nun_timeline *t);
 /* Compute all that is queued but the last `leave` positions. The lock is held. */
 int timeline_compute(struct nun_timeline *t, int64_t leave);
 /* Room for the logits of one position. */

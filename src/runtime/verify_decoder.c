@@ -60,6 +60,7 @@ static int all_logits(struct verify_case *c, struct arena *arena, struct nun_tim
     float *logits = arena_array(arena, length * vocab, sizeof *logits);
     if (!logits)
         return NUN_ENOMEM;
+    timeline_follow_length(t);
     TRY(timeline_need_logits(t));
     for (size_t i = 0; i < t->n_placed; i++)
         TRY(engine_encode(c->m, &t->placed[i].picture, 1));
