@@ -21,6 +21,13 @@ int nun_inspect(const char *path, char **json, size_t *len);
 /* Every tensor as float32 under its own name, as one safetensors file. */
 int nun_dump_tensors(const char *path, const char *out);
 
+/* ---- adapters ---------------------------------------------------------------------------------- */
+
+struct nun_lora; /* nunchi.h */
+/* The model folder under adapters, written whole to the new folder `out` with all that lies beside the weights,
+ * in the number format that its config names. */
+int nun_merge(const char *folder, const struct nun_lora *loras, size_t n, const char *out);
+
 /* ---- tokenizers -------------------------------------------------------------------------------- */
 
 struct nun_tokenizer;

@@ -1,6 +1,8 @@
 /* What the commands that ask a model share: opening it, the sampling options, reading a prompt or a
  * picture from a file or stdin. */
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +13,30 @@
 #include "cli/cli.h"
 #include "nunchi/nunchi.h"
 
+int ask_lora(struct cli *c, const char *text, struct nun_lora *out)
+{
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+    double scale = colon && colon[1] ? strtod(colon + 1, &end) : 1;
+    bool scaled = end && !*end && isfinite(scale);
+    const char *folder = scaled ? arena_strndup(c->arena, text, (size_t)(colon - text)) : text;
+    *out = (struct nun_lora){folder, scaled ? (float)scale : 1};
+    return folder ? 0 : NUN_ENOMEM;
+}
+
+static int ask_loras(struct cli *c, struct nun_model_options *o)
+{
+    const struct cli_value *given = &c->value[OPT_lora];
+    struct nun_lora *list = arena_array(c->arena, (size_t)given->count + 1, sizeof *list);
+    if (!list)
+        return NUN_ENOMEM;
+    for (int i = 0; i < given->count; i++)
+        TRY(ask_lora(c, given->list[i], &list[i]));
+    o->loras = list;
+    o->n_loras = (size_t)given->count;
+    return 0;
+}
+
 int ask_open(struct cli *c, const char *path, int context, struct nun_model **out)
 {
     const char *template_path = cli_text(c, OPT_chat_template);
@@ -20,6 +46,8 @@ int ask_open(struct cli *c, const char *path, int context, struct nun_model **ou
     struct nun_model_options o = {
         .threads = cli_int(c, OPT_threads), .compute = (enum nun_compute)cli_int(c, OPT_compute), .context = context,
         .chat_template = template_path ? buf_cstr(&template) : NULL};
+    if (rc >= 0)
+        rc = ask_loras(c, &o);
     if (rc >= 0)
         rc = nun_model_open(path, &o, out);
     buf_free(&template);

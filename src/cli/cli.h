@@ -133,6 +133,9 @@ void cli_say(const struct cli *c, const char *fmt, ...) __attribute__((format(pr
 
 struct nun_model;
 struct nun_generate_options;
+struct nun_lora;
+/* FOLDER[:SCALE] */
+int ask_lora(struct cli *c, const char *text, struct nun_lora *out);
 int ask_open(struct cli *c, const char *path, int context, struct nun_model **out); /* with a word on stderr */
 int ask_options(struct cli *c, struct nun_generate_options *out);
 /* A whole file, or stdin for "-". */

@@ -46,6 +46,7 @@ static int write_config(const struct model *m, const char *folder, enum dtype dt
     unsigned mark = json_mark();
     json_t *config = json_copy(m->config);
     json_object_del(config, "torch_dtype");
+    json_object_del(config, "quantization_config"); /* what is written is whole */
     const char *torch = dt == DT_BF16 ? "bfloat16" : dt == DT_F16 ? "float16" : "float32";
     json_object_set_new(config, "dtype", json_string(torch));
     int rc = json_check(mark);

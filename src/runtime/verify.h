@@ -60,7 +60,14 @@ int verify_decoder(struct verify_case *c, struct arena *arena);
 int verify_contrastive(struct verify_case *c, struct arena *arena);
 int verify_vision(struct verify_case *c, struct arena *arena);
 
-/* A case that names a weight ("tensor", "expected": {"weight": key}) and no input. */
+/* The model of v->folder; under its adapter, when it is a LoRA folder whose case.json names the base. */
+int verify_open(const struct verify *v, const struct nun_model_options *o, struct nun_model **out);
+/* The logits of those ids, as the output `name`. */
+int verify_logits(struct verify_case *c, const json_t *ids, const char *name, struct arena *arena);
+/* The output "logits_without_adapter", where the case expects it. */
+int verify_base_logits(struct verify_case *c, struct arena *arena);
+
+/* A case that names a weight ("tensor") and no input: expects its values, and maybe logits of the first input. */
 bool verify_names_weight(const json_t *json);
 int verify_weight(struct verify_case *c, struct arena *arena);
 

@@ -32,13 +32,13 @@ static int take_pictures(struct verify_case *c, struct arena *arena, struct pict
 }
 
 /* A timeline with the case's ids and pictures queued. */
-static int case_timeline(struct verify_case *c, struct arena *arena, struct nun_timeline **out)
+static int case_timeline(struct verify_case *c, const json_t *list, struct arena *arena, struct nun_timeline **out)
 {
     struct picture **pictures = NULL;
     size_t n = 0;
     int32_t *ids;
     int rows, length;
-    TRY(verify_ids(json_object_get(c->json, "input_ids"), c->r.name, arena, &ids, &rows, &length));
+    TRY(verify_ids(list, c->r.name, arena, &ids, &rows, &length));
     if (rows != 1)
         return err_set(NUN_EUNSUP, "%s: %d rows of ids", c->r.name, rows);
     TRY(nun_timeline_create(c->m, out));
@@ -54,7 +54,7 @@ static int case_timeline(struct verify_case *c, struct arena *arena, struct nun_
     return rc;
 }
 
-static int all_logits(struct verify_case *c, struct arena *arena, struct nun_timeline *t)
+static int all_logits(struct verify_case *c, struct arena *arena, struct nun_timeline *t, const char *name)
 {
     size_t vocab = (size_t)c->m->model->text.facts.vocab, length = t->ids.n;
     float *logits = arena_array(arena, length * vocab, sizeof *logits);
@@ -69,7 +69,7 @@ static int all_logits(struct verify_case *c, struct arena *arena, struct nun_tim
         struct engine_span s = {t, from, to, t->logits, logits + (size_t)from * vocab};
         TRY(engine_run(c->m, &s, 1));
     }
-    return verify_check(c, "logits", logits, length * vocab);
+    return verify_check(c, name, logits, length * vocab);
 }
 
 static int greedy(struct verify_case *c, struct arena *arena, struct nun_timeline *t)
@@ -93,13 +93,26 @@ static int greedy(struct verify_case *c, struct arena *arena, struct nun_timelin
     return c->fast ? 0 : verify_dump(c->v, key, DT_I64, SHAPE1((int64_t)n), got);
 }
 
+int verify_logits(struct verify_case *c, const json_t *ids, const char *name, struct arena *arena)
+{
+    struct nun_timeline *t;
+    TRY(case_timeline(c, ids, arena, &t));
+    engine_lock(c->m);
+    int rc = all_logits(c, arena, t, name);
+    engine_unlock(c->m);
+    nun_timeline_free(t);
+    return rc;
+}
+
 int verify_decoder(struct verify_case *c, struct arena *arena)
 {
     struct nun_timeline *t;
-    TRY(case_timeline(c, arena, &t));
+    TRY(case_timeline(c, json_object_get(c->json, "input_ids"), arena, &t));
     engine_lock(c->m);
-    int rc = all_logits(c, arena, t);
+    int rc = all_logits(c, arena, t, "logits");
     engine_unlock(c->m);
+    if (rc >= 0)
+        rc = verify_base_logits(c, arena);
     if (rc >= 0)
         rc = greedy(c, arena, t);
     nun_timeline_free(t);

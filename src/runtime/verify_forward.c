@@ -125,10 +125,10 @@ static int run_all(struct verify *v, bool fast)
     const json_t *cases = json_object_get(v->json, "cases"), *one;
     struct nun_model *m;
     size_t i;
-    TRY(nun_model_open(v->folder, &o, &m));
+    TRY(verify_open(v, &o, &m));
     int rc = 0;
     json_array_foreach(cases, i, one)
-        if (rc >= 0)
+        if (rc >= 0 && json_object_get(one, "expected")) /* others belong to the training half */
             rc = run_case(v, m, one, fast);
     nun_model_close(m);
     return rc;
