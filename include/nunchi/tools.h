@@ -39,6 +39,29 @@ int nun_tokenizer_encode(const struct nun_tokenizer *t, const char *text, size_t
 int nun_tokenizer_decode(const struct nun_tokenizer *t, const int32_t *ids, size_t n, unsigned flags, char **text,
                          size_t *len);
 
+/* ---- grammars: which texts an answer may be (docs/grammar.md) -------------------------------------- */
+
+enum nun_grammar_kind { NUN_GRAMMAR_SCHEMA, NUN_GRAMMAR_GBNF, NUN_GRAMMAR_REGEX };
+struct nun_grammar;
+/* NUN_EFORMAT or NUN_EUNSUP say where and what: nothing that could not be enforced is taken. `place` begins
+ * the sentence (a file's name). */
+int nun_grammar_open(enum nun_grammar_kind kind, const char *text, size_t len, const char *place, struct nun_grammar **out);
+void nun_grammar_close(struct nun_grammar *g);
+/* 1: the text fits, 0: it does not. */
+int nun_grammar_accepts(const struct nun_grammar *g, const char *text, size_t len);
+
+/* ---- chat templates ---------------------------------------------------------------------------- */
+
+struct nun_template;
+/* Of a folder, a GGUF file, or a Jinja file; `name`: one of several ("tool_use"), NULL: the default one. */
+int nun_template_open(const char *path, const char *name, struct nun_template **out);
+/* Of Jinja text; `place` begins error sentences. */
+int nun_template_parse(const char *text, size_t len, const char *place, struct nun_template **out);
+void nun_template_close(struct nun_template *t);
+/* context: the template's variables as a JSON object. The special tokens of the folder or file (bos_token, ...)
+ * are there too, unless the context has its own. */
+int nun_template_render(const struct nun_template *t, const char *context, size_t context_len, char **text, size_t *len);
+
 /* ---- pictures ---------------------------------------------------------------------------------- */
 
 /* For the terminal, `columns` cells wide. style: "blocks", "blocks256", "ascii", "sixel", "kitty". */

@@ -14,7 +14,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NUNCHI = os.path.abspath(sys.argv[1])
 MODEL = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "models" / "scenes"
-COMMANDS = "run chat train eval verify bench inspect data tokenize help".split()
+COMMANDS = "run chat train eval verify bench inspect data tokenize grammar help".split()
 
 
 def nunchi(*args, stdin=b"", env=None, status=0):
