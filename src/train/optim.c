@@ -62,10 +62,30 @@ const struct optim_row optim_rows[OPTIM_KINDS] = {
     [OPTIM_LION] = {"lion", 1, {"momentum"}, NULL, update_lion, "sign of an interpolated momentum"},
 };
 
-static int slot_make(struct optim *o, struct optim_slot *s, struct g_param *p, enum optim_kind kind)
+static int parts_of(const struct g_param *p)
+{
+    return p->stacked ? (int)p->shape.d[0] : 1;
+}
+
+/* Matrix `part` of a stack as a parameter: [N, K] of [E, N, K]. */
+static int part_param(struct optim *o, struct optim_slot *s, const struct g_param *p, int part)
+{
+    struct g_param *one = arena_alloc(&o->arena, sizeof *one);
+    if (!one || !(one->name = arena_printf(&o->arena, "%s[%d]", p->name, part)))
+        return NUN_ENOMEM;
+    one->shape = SHAPE2(p->shape.d[1], p->shape.d[2]);
+    s->from = (size_t)part * (size_t)(p->shape.d[1] * p->shape.d[2]);
+    s->param = one;
+    return 0;
+}
+
+static int slot_make(struct optim *o, struct optim_slot *s, struct g_param *whole, int part, enum optim_kind kind)
 {
     const struct optim_row *row = &optim_rows[kind];
-    s->param = p;
+    s->param = s->whole = whole;
+    if (whole->stacked)
+        TRY(part_param(o, s, whole, part));
+    const struct g_param *p = s->param;
     s->kind = kind;
     s->decays = p->shape.n >= 2;
     TRY(shape_count(&p->shape, &s->count));
@@ -82,13 +102,16 @@ static int fill(struct optim *o, struct g_param *const *params, int n,
                 enum optim_kind (*kind_of)(const struct g_param *p, void *arg), void *arg)
 {
     arena_init(&o->arena, MEM_TRAIN, 0);
-    o->slots = arena_array(&o->arena, (size_t)n, sizeof *o->slots);
+    size_t slots = 0;
+    for (int i = 0; i < n; i++)
+        slots += (size_t)parts_of(params[i]);
+    o->slots = arena_array(&o->arena, slots, sizeof *o->slots);
     o->scratch = arena_array(&o->arena, (size_t)o->threads, sizeof *o->scratch);
     if (!o->slots || !o->scratch)
         return NUN_ENOMEM;
-    o->n = n;
     for (int i = 0; i < n; i++)
-        TRY(slot_make(o, &o->slots[i], params[i], kind_of(params[i], arg)));
+        for (int part = 0; part < parts_of(params[i]); part++)
+            TRY(slot_make(o, &o->slots[o->n++], params[i], part, kind_of(params[i], arg)));
     for (int i = 0; i < o->threads; i++)
         if (!(o->scratch[i] = arena_alloc(&o->arena, o->scratch_bytes + 64)))
             return NUN_ENOMEM;
@@ -138,31 +161,41 @@ double optim_grad_norm(const struct optim *o)
 {
     double s = 0;
     for (int i = 0; i < o->n; i++)
-        if (o->slots[i].param->trainable)
-            s += square_sum(o->slots[i].param->grad, o->slots[i].count);
+        if (o->slots[i].whole->trainable)
+            s += square_sum(o->slots[i].whole->grad + o->slots[i].from, o->slots[i].count);
     return sqrt(s);
 }
 
 void optim_zero_grad(struct optim *o)
 {
     for (int i = 0; i < o->n; i++)
-        if (o->slots[i].param->trainable)
-            memset(o->slots[i].param->grad, 0, o->slots[i].count * sizeof(float));
+        if (o->slots[i].whole->trainable)
+            memset(o->slots[i].whole->grad + o->slots[i].from, 0, o->slots[i].count * sizeof(float));
 }
 
 struct stepping { struct optim *o; const struct optim_settings *settings; float factor; };
+
+static bool all_zero(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (x[i] != 0)
+            return false;
+    return true;
+}
 
 static void update_slot(struct optim_slot *s, const struct optim_settings *all, float factor, void *scratch)
 {
     struct optim_settings own = all[s->kind];
     if (!s->decays)
         own.weight_decay = 0;
-    float *g = s->param->grad;
+    float *g = s->whole->grad + s->from, *w = (float *)(uintptr_t)s->whole->data + s->from;
+    if (s->whole->stacked && all_zero(g, s->count))
+        return;
     if (factor != 1.0f)
         for (size_t i = 0; i < s->count; i++)
             g[i] *= factor;
     s->updates++;
-    optim_rows[s->kind].update(s->param, (float *)(uintptr_t)s->param->data, g, s->state, &own, s->updates, scratch);
+    optim_rows[s->kind].update(s->param, w, g, s->state, &own, s->updates, scratch);
 }
 
 /* Slots go to the thread with the least work so far: fixed by sizes alone. */
@@ -172,7 +205,7 @@ static void step_thread(void *arg, int ith, int nth)
     double load[64] = {0};
     for (int i = 0; i < st->o->n; i++) {
         struct optim_slot *s = &st->o->slots[i];
-        if (!s->param->trainable)
+        if (!s->whole->trainable)
             continue;
         int to = 0;
         for (int k = 1; k < nth && k < 64; k++)

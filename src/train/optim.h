@@ -26,9 +26,12 @@ struct optim_row {
 };
 extern const struct optim_row optim_rows[OPTIM_KINDS];
 
-/* One learning parameter. */
+/* One learning parameter, or one matrix of a stack: experts are parameters of their own, and one that no token reached
+ * in a step (all its gradient is zero) is left alone, as in a file where each has its tensor. */
 struct optim_slot {
-    struct g_param *param;
+    const struct g_param *param;   /* name and shape */
+    struct g_param *whole;         /* where its values and gradients lie, from `from` on */
+    size_t from;
     enum optim_kind kind;
     bool decays;                   /* weight decay applies: two or more dimensions */
     int64_t updates;               /* t of this parameter */
