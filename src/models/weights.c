@@ -162,6 +162,13 @@ static int param_name(struct model *m, const struct weight_row *row, const char 
     return p->name ? 0 : NUN_ENOMEM;
 }
 
+/* Small products on which much depends: a router's near ties choose experts, and what latent attention keeps of a token
+ * is read by every head of every later one. */
+static bool is_exact(enum nn_role role)
+{
+    return role == NN_router_w || role == NN_kv_a_w;
+}
+
 static int add_param(const struct binding *b, const struct weight_row *row, int layer, struct g_param **slot)
 {
     struct model *m = b->m;
@@ -183,7 +190,7 @@ static int add_param(const struct binding *b, const struct weight_row *row, int 
     p->index = m->n_params;
     p->stacked = p->shape.n == 3 && (row->part.times || strstr(row->name, "%e"));
     p->reversed = row->role == NN_kv_k_w;
-    p->exact = row->role == NN_router_w;
+    p->exact = is_exact(row->role);
     TRY(add_pieces(b, row, p, layer));
     TRY(b->src->take(b->src->arg, m, row->role, b->f, p));
     m->params[m->n_params++] = p;
