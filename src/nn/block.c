@@ -113,8 +113,7 @@ static struct g_tensor *norm_if(struct graph *g, const struct nn_facts *f, struc
     return w ? nn_norm(g, f, w, b, x) : x;
 }
 
-/* x * s; s 0 means 1 */
-static struct g_tensor *scaled(struct graph *g, struct g_tensor *x, float s)
+struct g_tensor *nn_scale(struct graph *g, struct g_tensor *x, float s)
 {
     return s == 0 || s == 1 ? x : g_scale(g, x, s);
 }
@@ -131,7 +130,7 @@ static struct g_tensor *part(struct graph *g, struct nn_env *e, nn_build_fn *bui
     if (plain)
         return build(g, e, w, x, residual, layer);
     struct g_tensor *y = norm_if(g, f, w[norm[0]], w[norm[1]], build(g, e, w, x, NULL, layer));
-    return g_add(g, scaled(g, y, f->residual_scale), residual);
+    return g_add(g, nn_scale(g, y, f->residual_scale), residual);
 }
 
 static struct g_tensor *block(struct graph *g, struct nn_env *e, struct g_tensor *x, int layer)
@@ -163,11 +162,11 @@ struct g_tensor *nn_channel_mlp(struct graph *g, struct nn_env *e, struct g_para
     const struct nn_facts *f = e->f;
     struct g_tensor *h;
     if (f->gated)
-        h = g_glu(g, nn_linear(g, w[NN_gate_w], w[NN_gate_b], x, NULL, ACT_NONE),
+        h = g_glu(g, nn_scale(g, nn_linear(g, w[NN_gate_w], w[NN_gate_b], x, NULL, ACT_NONE), f->mlp_gate),
                   nn_linear(g, w[NN_up_w], w[NN_up_b], x, NULL, ACT_NONE), (enum act_kind)f->act);
     else
         h = nn_linear(g, w[NN_up_w], w[NN_up_b], x, NULL, (enum act_kind)f->act);
-    return nn_join(g, f, w[NN_down_w], w[NN_down_b], h, residual);
+    return nn_join(g, f, w[NN_down_w], w[NN_down_b], nn_scale(g, h, f->mlp_out), residual);
 }
 
 /* The frequencies of the stack's ropes: given a row, or made for sequences of seq->tokens. */
@@ -191,7 +190,7 @@ static void rope_tables(struct graph *g, struct nn_env *e)
 struct g_tensor *nn_blocks(struct graph *g, const struct nn_stack *s, struct g_tensor *x, const struct nn_seq *seq,
                            int from, int to)
 {
-    struct nn_env e = {.s = s, .f = &s->facts, .seq = seq};
+    struct nn_env e = {.s = s, .f = &s->facts, .seq = seq, .input = x};
     rope_tables(g, &e);
     for (int i = from; i < to && !g->error; i++) {
         if (seq->recompute)
@@ -207,7 +206,7 @@ struct g_tensor *nn_blocks(struct graph *g, const struct nn_stack *s, struct g_t
 
 struct g_tensor *nn_tokens(struct graph *g, const struct nn_stack *s, struct g_tensor *ids, const struct nn_seq *seq)
 {
-    struct g_tensor *x = scaled(g, g_embedding(g, g_param(g, s->w[NN_embed_w]), ids), s->facts.embed_scale);
+    struct g_tensor *x = nn_scale(g, g_embedding(g, g_param(g, s->w[NN_embed_w]), ids), s->facts.embed_scale);
     if (s->w[NN_pos_w])
         x = g_add(g, x, g_embedding(g, g_param(g, s->w[NN_pos_w]), seq->pos));
     return norm_if(g, &s->facts, s->w[NN_embed_norm_w], s->w[NN_embed_norm_b], x);
@@ -217,7 +216,7 @@ struct g_tensor *nn_logits(struct graph *g, const struct nn_stack *s, struct g_t
 {
     const struct nn_facts *f = &s->facts;
     x = norm_if(g, f, s->w[NN_final_norm_w], s->w[NN_final_norm_b], x);
-    x = scaled(g, nn_linear(g, s->w[NN_lm_head_w], s->w[NN_lm_head_b], x, NULL, ACT_NONE), f->logit_scale);
+    x = nn_scale(g, nn_linear(g, s->w[NN_lm_head_w], s->w[NN_lm_head_b], x, NULL, ACT_NONE), f->logit_scale);
     if (f->logit_softcap == 0)
         return x;
     return g_scale(g, g_act(g, g_scale(g, x, 1.0f / f->logit_softcap), ACT_TANH), f->logit_softcap);

@@ -77,6 +77,8 @@ struct nn_layer {
     int8_t rope;                       /* index into facts.rope, or NN_NONE */
     int window;                        /* keys that a query sees, itself counted; 0: all */
     float scale;                       /* of attention scores; 0: 1 / sqrt(head_dim) */
+    int share, turn;                   /* share: 1 + the layer whose weights serve where this one has none of its own;
+                                          turn: which layer of those that share it is */
 };
 
 enum { NN_ROPES = 2 };                 /* [0] full layers, [1] sliding ones where they differ */
@@ -97,6 +99,19 @@ struct nn_moe {
 struct nn_latent {
     int q_rank, kv_rank;               /* q_rank 0: queries come straight from x */
     int nope, rope, value;             /* widths of a head: its part that does not turn, that does, its values */
+};
+
+/* Recurrences; inner 0: none. Read by the mixers mamba, mamba2, beside, shared, rg_lru and rwkv. */
+struct nn_ssm {
+    int inner, states, taps, rank;     /* channels; states of each; taps of the convolution; rank of step sizes or adapters */
+    int heads, groups;                 /* mamba2: heads, groups that share B and C; rg_lru: matrices of a gate */
+    bool conv_bias, bias;              /* of the projections in and out */
+    bool norm, norm_first;             /* the result is normalised; before it is gated */
+    bool norm_parts;                   /* mamba: dt, B and C are normalised, with weights where they are there */
+    float norm_eps;                    /* of these; 0: the stack's */
+    float dt_min, dt_max;
+    float in, out, part[5];            /* factors (0: 1) of the input, the result, and of gate, x, B, C, dt */
+    int halve;                         /* rwkv: hidden state halved after so many layers; 0: never */
 };
 
 struct nn_facts {
@@ -122,6 +137,8 @@ struct nn_facts {
     float logit_softcap;
     struct nn_moe moe;
     struct nn_latent latent;
+    struct nn_ssm ssm;
+    float attention_in, attention_out, mlp_gate, mlp_out; /* factors (0: 1) inside the parts */
     int image_size, patch, channels, projection;
     bool use_head;                     /* attention pooling */
     float dropout;                     /* after attention and MLP, in training */
@@ -162,6 +179,7 @@ struct nn_env {
     const struct nn_stack *s;
     const struct nn_facts *f;
     const struct nn_seq *seq;
+    struct g_tensor *input;            /* x before the first block of the run */
     struct g_tensor *freq[NN_ROPES];   /* F32 [dims / 2], or [rows, dims / 2] */
     struct g_tensor *window_spans;     /* seq->spans cut to `window` keys; made once a window */
     int window;
@@ -194,6 +212,13 @@ struct g_tensor *nn_attend(struct graph *g, struct nn_env *e, struct g_tensor *q
                            int layer);
 /* x [rows, n, D] turned by the layer's rope; x itself without one. */
 struct g_tensor *nn_turn(struct graph *g, const struct nn_env *e, struct g_tensor *x, int layer);
+/* x * s; s 0 means 1. */
+struct g_tensor *nn_scale(struct graph *g, struct g_tensor *x, float s);
+/* x [rows, n * D] in parts of D, each divided by its root mean square; times w[n * D], which may be NULL. */
+struct g_tensor *nn_part_norm(struct graph *g, struct g_tensor *x, int n, struct g_param *w, float eps);
+/* Where recurrent operations find sequences, and the layer's float `offset` in a carried state (-1: none is). */
+struct g_tensor *nn_where(const struct nn_env *e);
+int64_t nn_place(const struct nn_env *e, int layer, size_t offset);
 /* x W^T + b (may be NULL) + residual (may be NULL), with the stack's dropout before the residual. */
 struct g_tensor *nn_join(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b, struct g_tensor *x,
                          struct g_tensor *residual);
