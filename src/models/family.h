@@ -84,7 +84,7 @@ struct stack_place {
     const char *model_type; /* when the config does not carry one */
 };
 
-enum family_kind { FAMILY_DECODER, FAMILY_CONTRASTIVE, FAMILY_VISION };
+enum family_kind { FAMILY_DECODER, FAMILY_CONTRASTIVE, FAMILY_VISION, FAMILY_ENCODER };
 
 struct family_facts {
     int image_token;                 /* id of the placeholder; -1: text only */

@@ -88,6 +88,14 @@ int model_vision(struct graph *g, const struct model *m, struct g_tensor *pixels
 /* Contrastive text encoder: ids [B*T], rows of the pooled token I32 [B]. */
 int model_text_encoder(struct graph *g, const struct model *m, struct g_tensor *ids, const struct nn_seq *seq,
                        struct g_tensor *pool_rows, struct model_pooled *out);
+/* Text encoders and the states of decoders. ids I32 [B*T] -> hidden [B*T, H] after the last norm; of encoders, where
+ * the weights are there, pooled [B, H] of the first tokens and logits [B*T, vocab] of the masked language model. */
+struct model_states { struct g_tensor *hidden, *pooled, *logits; };
+int model_encode(struct graph *g, const struct model *m, struct g_tensor *ids, const struct nn_seq *seq,
+                 struct model_states *out);
+/* The positions that ids of one sequence have, pos I32 [n]. */
+void model_positions(const struct model *m, const int32_t *ids, int n, int32_t *pos);
+int model_most_tokens(const struct model *m); /* that its positions can tell apart; 0: no limit */
 /* logits_per_image [Bi, Bt] from embeds (normalised here). */
 struct g_tensor *model_contrast(struct graph *g, const struct model *m, struct g_tensor *image, struct g_tensor *text);
 

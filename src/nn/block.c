@@ -204,11 +204,23 @@ struct g_tensor *nn_blocks(struct graph *g, const struct nn_stack *s, struct g_t
 
 /* ---- around them --------------------------------------------------------------------------- */
 
+/* I32 zeros, one an id */
+static struct g_tensor *first_type(struct graph *g, const struct g_tensor *ids)
+{
+    float *zeros; /* all bits zero are the integer zero too */
+    struct g_tensor *t = ids ? nn_const(g, ids->shape, &zeros) : NULL;
+    if (t)
+        t->dt = DT_I32;
+    return t;
+}
+
 struct g_tensor *nn_tokens(struct graph *g, const struct nn_stack *s, struct g_tensor *ids, const struct nn_seq *seq)
 {
     struct g_tensor *x = nn_scale(g, g_embedding(g, g_param(g, s->w[NN_embed_w]), ids), s->facts.embed_scale);
     if (s->w[NN_pos_w])
         x = g_add(g, x, g_embedding(g, g_param(g, s->w[NN_pos_w]), seq->pos));
+    if (s->w[NN_type_w])
+        x = g_add(g, x, g_embedding(g, g_param(g, s->w[NN_type_w]), seq->types ? seq->types : first_type(g, ids)));
     return norm_if(g, &s->facts, s->w[NN_embed_norm_w], s->w[NN_embed_norm_b], x);
 }
 

@@ -140,6 +140,9 @@ struct nn_facts {
     struct nn_ssm ssm;
     float attention_in, attention_out, mlp_gate, mlp_out; /* factors (0: 1) inside the parts */
     int image_size, patch, channels, projection;
+    int types;                         /* kinds of tokens */
+    int first_position;                /* RoBERTa: positions count from here over tokens that are not first_position - 1,
+                                          the padding; 0: plainly from 0 */
     bool use_head;                     /* attention pooling */
     float dropout;                     /* after attention and MLP, in training */
     float init_range;                  /* standard deviation of random weights */
@@ -161,6 +164,7 @@ struct nn_routes { struct g_tensor **scores, **ids; int n, cap; };
 struct nn_seq {
     int batch, tokens;
     struct g_tensor *pos;              /* I32 [batch * tokens], for rope and learned positions */
+    struct g_tensor *types;            /* I32 [batch * tokens]: kinds of tokens; NULL: all of kind 0 */
     struct g_tensor *spans;            /* I32 [batch, tokens, 2S]: key ranges; or */
     struct g_tensor *kv;               /* the state of attention_cached */
     struct g_tensor *freq;             /* F32 [batch * tokens, dims / 2] where rope[0] depends on the sequence's length;

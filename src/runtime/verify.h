@@ -59,6 +59,7 @@ int verify_ids(const json_t *list, const char *place, struct arena *arena, int32
 int verify_decoder(struct verify_case *c, struct arena *arena);
 int verify_contrastive(struct verify_case *c, struct arena *arena);
 int verify_vision(struct verify_case *c, struct arena *arena);
+int verify_encoder(struct verify_case *c, struct arena *arena);
 
 /* The model of v->folder; under its adapter, when it is a LoRA folder whose case.json names the base. */
 int verify_open(const struct verify *v, const struct nun_model_options *o, struct nun_model **out);

@@ -84,7 +84,8 @@ int main(void)
     static const char *const families[] = {"llama", "llama3", "llama-bias", "llava", "llava-siglip", "vipllava",
                                            "clip", "clip-vision", "siglip", "siglip-vision",
                                            "llama-gptq", "llama-gptq-act", "llama-gptq-v2", "llama-awq", "llama-bnb-nf4",
-                                           "llama-bnb-int8", "llama-ct-pack", "llama-ct-fp8", "llama-fp8-block"};
+                                           "llama-bnb-int8", "llama-ct-pack", "llama-ct-fp8", "llama-fp8-block",
+                                           "bert", "bert-encoder", "roberta"};
     enum { FAMILIES = sizeof families / sizeof families[0] };
     struct CMUnitTest tests[FAMILIES + 2] = {cmocka_unit_test(dump), cmocka_unit_test(wrong_model)};
     for (size_t i = 0; i < FAMILIES; i++)
