@@ -77,7 +77,8 @@ static int copy_switches(json_t *to, const json_t *from)
 
 static int append_token(json_t *added, struct span text, json_int_t id, const json_t *from)
 {
-    json_t *o = json_pack("{s:I,s:s%}", "id", id, "content", text.ptr, text.len);
+    bool special = json_is_true(json_object_get(from, "special")); /* which by default is not looked for in normalised text */
+    json_t *o = json_pack("{s:I,s:s%,s:b}", "id", id, "content", text.ptr, text.len, "normalized", !special);
     if (!o || json_array_append_new(added, o))
         return NUN_ENOMEM;
     return copy_switches(o, from);
@@ -134,7 +135,7 @@ static int merge_special(json_t *doc, json_t *added, const json_t *token)
     json_int_t id = model_id(vocab, text);
     TRY(append_token(added, text, id >= 0 ? id : next_id(vocab, added), token));
     json_t *o = json_array_get(added, json_array_size(added) - 1);
-    int bad = json_object_get(o, "normalized") ? 0 : json_object_set_new(o, "normalized", json_false());
+    int bad = json_object_get(token, "normalized") ? 0 : json_object_set_new(o, "normalized", json_false());
     return bad || json_object_set_new(o, "special", json_true()) ? NUN_ENOMEM : 0;
 }
 

@@ -91,10 +91,13 @@ static int load(const char *path, const struct source *source, json_t *config, s
         json_decref(doc);
         return rc;
     }
-    TRY(tok_from_doc(doc, out));
-    rc = tok_config_apply(*out, config);
+    struct tokenizer *t = NULL;
+    TRY(tok_from_doc(doc, &t));
+    rc = tok_config_apply(t, config);
     if (rc < 0)
-        tokenizer_free(*out);
+        tokenizer_free(t);
+    else
+        *out = t;
     return rc;
 }
 

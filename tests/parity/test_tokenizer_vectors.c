@@ -47,14 +47,18 @@ static bool same_ids(const struct ids *a, const struct ids *b)
 
 /* ---- whole vocabularies ---- */
 
-static const struct vocabulary { const char *ids, *json; bool round_trips; } vocabularies[] = {
-    {"phi-2", "phi-2", true},
-    {"roberta-base", "roberta-base", true},
-    {"whisper-tiny", "whisper.tiny", true},
-    {"falcon", "falcon-tokenizer", true},
-    {"llama2", "llama2", true},
-    {"clip", "clip", false},
-    {"t5-small", "t5-small", false},
+static const struct vocabulary { const char *ids, *file; bool round_trips; } vocabularies[] = {
+    {"phi-2", "hf/phi-2/tokenizer.json", true},
+    {"roberta-base", "hf/roberta-base/tokenizer.json", true},
+    {"whisper-tiny", "hf/whisper.tiny/tokenizer.json", true},
+    {"falcon", "hf/falcon-tokenizer/tokenizer.json", true},
+    {"llama2", "hf/llama2/tokenizer.json", true},
+    {"clip", "hf/clip/tokenizer.json", false},
+    {"t5-small", "hf/t5-small/tokenizer.json", false},
+    {"gpt2", "gguf/ggml-vocab-gpt-2.gguf", true},
+    {"falcon", "gguf/ggml-vocab-falcon.gguf", true},
+    {"llama2", "gguf/ggml-vocab-llama-spm.gguf", true},
+    {"llama3.2", "gguf/ggml-vocab-llama-bpe.gguf", true},
 };
 
 /* Texts come back whole, and the same from a stream. */
@@ -115,7 +119,7 @@ static void test_vocabularies(void **state)
     for (size_t i = 0; i < sizeof vocabularies / sizeof *vocabularies; i++) {
         const struct vocabulary *v = &vocabularies[i];
         struct tokenizer *t;
-        snprintf(path, sizeof path, VECTORS "/hf/%s/tokenizer.json", v->json);
+        snprintf(path, sizeof path, VECTORS "/%s", v->file);
         check_ok(tokenizer_load(path, &t));
         snprintf(path, sizeof path, VECTORS "/%s.ids.jsonl", v->ids);
         FILE *want = fopen(path, "r");
@@ -124,9 +128,69 @@ static void test_vocabularies(void **state)
         fclose(want);
         tokenizer_free(t);
         if (wrong)
-            fail_msg("%s: %zu of 176 texts differ", v->ids, wrong);
+            fail_msg("%s: %zu of 176 texts differ", v->file, wrong);
     }
     json_decref(texts);
+}
+
+/* ---- GGUF: strings and ids in files of their own ---- */
+
+static const char *const gguf_names[] = {"bert-bge", "deepseek-llm", "falcon", "gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2"};
+
+/* The next line of ids. */
+static struct span next_ids(struct span rest, struct ids *out)
+{
+    size_t n = 0;
+    for (; n < rest.len && rest.ptr[n] != '\n'; n++)
+        if (rest.ptr[n] != ' ' && (n == 0 || rest.ptr[n - 1] == ' '))
+            check_ok(ids_push(out, (int32_t)strtol(rest.ptr + n, NULL, 10)));
+    return span_from(rest, n + 1);
+}
+
+static size_t compare_gguf(const char *name, const struct tokenizer *t, struct span texts, struct span want)
+{
+    static const char end[] = "\n__ggml_vocab_test__\n";
+    size_t seen = 0;
+    const char *p;
+    while ((p = memmem(texts.ptr, texts.len, end, sizeof end - 1))) {
+        struct ids got = {0}, expected = {0};
+        struct span text = span_of(texts.ptr, (size_t)(p - texts.ptr));
+        want = next_ids(want, &expected);
+        check_ok(tokenizer_encode(t, text, TOK_PARSE_SPECIAL, &got));
+        if (!same_ids(&got, &expected)) {
+            print_ids("expected", expected.at, expected.n);
+            print_ids("got", got.at, got.n);
+            fail_msg("%s: text %zu \"%.*s\"", name, seen, (int)text.len, text.ptr);
+        }
+        ids_free(&got);
+        ids_free(&expected);
+        texts = span_from(texts, text.len + sizeof end - 1);
+        seen++;
+    }
+    return seen;
+}
+
+static void test_gguf(void **state)
+{
+    if (!file_exists(VECTORS "/texts.json"))
+        skip();
+    for (size_t i = 0; i < sizeof gguf_names / sizeof *gguf_names; i++) {
+        char path[PATH], file[PATH];
+        struct tokenizer *t;
+        struct buf texts, ids;
+        buf_init(&texts, MEM_TEST, 1 << 20);
+        buf_init(&ids, MEM_TEST, 1 << 20);
+        snprintf(file, sizeof file, VECTORS "/gguf/ggml-vocab-%s.gguf", gguf_names[i]);
+        check_ok(tokenizer_load(file, &t));
+        snprintf(path, sizeof path, "%.400s.inp", file);
+        check_ok(file_read(path, &texts));
+        snprintf(path, sizeof path, "%.400s.out", file);
+        check_ok(file_read(path, &ids));
+        assert_int_equal(compare_gguf(gguf_names[i], t, buf_view(&texts), buf_view(&ids)), 46);
+        tokenizer_free(t);
+        buf_free(&texts);
+        buf_free(&ids);
+    }
 }
 
 /* ---- prompts of the reference models ---- */
@@ -229,7 +293,7 @@ static void test_saving(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vocabularies), cmocka_unit_test(test_prompts), cmocka_unit_test(test_saving),
+        cmocka_unit_test(test_vocabularies), cmocka_unit_test(test_gguf), cmocka_unit_test(test_prompts), cmocka_unit_test(test_saving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
