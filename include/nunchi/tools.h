@@ -28,6 +28,26 @@ struct nun_lora; /* nunchi.h */
  * in the number format that its config names. */
 int nun_merge(const char *folder, const struct nun_lora *loras, size_t n, const char *out);
 
+/* ---- models in, models out ----------------------------------------------------------------------- */
+
+struct nun_convert_options {
+    const char *format;  /* "gguf" or "hf"; NULL: gguf when `out` ends so, else hf */
+    const char *type;    /* "F16", "Q8_0", or a mixture as "Q4_K_M"; NULL: as the weights are */
+    int threads;         /* 0: all CPUs */
+    void (*progress)(void *arg, size_t done, size_t of, const char *tensor); /* may be NULL */
+    void *arg;
+};
+/* A model folder or GGUF file written as the other, or as the same in other number formats: weights, config,
+ * tokenizer, chat template. `out` must not be there. What the other side cannot say is refused. */
+int nun_convert(const char *in, const char *out, const struct nun_convert_options *options);
+/* Formats and mixtures that can be written: name i and what it is; NULL behind the last. */
+const char *nun_convert_type(size_t i, const char **doc);
+
+/* Random weights of a named shape, or of a config.json, with a tokenizer of bytes: for benchmarks and comparisons.
+ * `out`: a new folder or .gguf file; options->progress is not called for a folder. */
+int nun_init_model(const char *shape, const char *out, uint64_t seed, const struct nun_convert_options *options);
+const char *nun_init_shape(size_t i, const char **doc); /* NULL behind the last */
+
 /* ---- tokenizers -------------------------------------------------------------------------------- */
 
 struct nun_tokenizer;

@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <stdlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -54,23 +55,108 @@ int ask_open(struct cli *c, const char *path, int context, struct nun_model **ou
     return rc;
 }
 
-int ask_options(struct cli *c, struct nun_generate_options *out)
+/* ---- sampling -------------------------------------------------------------------------------- */
+
+/* Options that are one number of nun_sampling. */
+static const struct { enum cli_option_id id; size_t offset; bool whole; } numbers[] = {
+    {OPT_temp, offsetof(struct nun_sampling, temperature), false},
+    {OPT_top_k, offsetof(struct nun_sampling, top_k), true},
+    {OPT_top_p, offsetof(struct nun_sampling, top_p), false},
+    {OPT_min_p, offsetof(struct nun_sampling, min_p), false},
+    {OPT_typical_p, offsetof(struct nun_sampling, typical_p), false},
+    {OPT_epsilon_cutoff, offsetof(struct nun_sampling, epsilon), false},
+    {OPT_eta_cutoff, offsetof(struct nun_sampling, eta), false},
+    {OPT_min_keep, offsetof(struct nun_sampling, min_keep), true},
+    {OPT_top_n_sigma, offsetof(struct nun_sampling, top_n_sigma), false},
+    {OPT_xtc_probability, offsetof(struct nun_sampling, xtc_probability), false},
+    {OPT_xtc_threshold, offsetof(struct nun_sampling, xtc_threshold), false},
+    {OPT_repeat_penalty, offsetof(struct nun_sampling, repeat_penalty), false},
+    {OPT_presence_penalty, offsetof(struct nun_sampling, presence_penalty), false},
+    {OPT_frequency_penalty, offsetof(struct nun_sampling, frequency_penalty), false},
+    {OPT_repeat_last_n, offsetof(struct nun_sampling, penalty_last), true},
+    {OPT_no_repeat_ngram, offsetof(struct nun_sampling, no_repeat_ngram), true},
+    {OPT_dry_multiplier, offsetof(struct nun_sampling, dry_multiplier), false},
+    {OPT_dry_base, offsetof(struct nun_sampling, dry_base), false},
+    {OPT_dry_allowed_length, offsetof(struct nun_sampling, dry_allowed_length), true},
+    {OPT_dry_last_n, offsetof(struct nun_sampling, dry_last), true},
+    {OPT_mirostat, offsetof(struct nun_sampling, mirostat), true},
+    {OPT_mirostat_ent, offsetof(struct nun_sampling, mirostat_tau), false},
+    {OPT_mirostat_lr, offsetof(struct nun_sampling, mirostat_eta), false},
+};
+
+static void take_numbers(const struct cli *c, struct nun_sampling *s)
 {
-    int last = cli_int(c, OPT_repeat_last_n);
-    *out = (struct nun_generate_options){
-        .sampling = {.temperature = (float)cli_real(c, OPT_temp), .top_k = cli_int(c, OPT_top_k),
-                     .top_p = (float)cli_real(c, OPT_top_p), .min_p = (float)cli_real(c, OPT_min_p),
-                     .repeat_penalty = (float)cli_real(c, OPT_repeat_penalty),
-                     .presence_penalty = (float)cli_real(c, OPT_presence_penalty),
-                     .frequency_penalty = (float)cli_real(c, OPT_frequency_penalty),
-                     .penalty_last = last, .seed = (uint64_t)c->value[OPT_seed].number},
-        .max_tokens = cli_int(c, OPT_predict), .stop = c->value[OPT_stop].list,
-        .n_stop = (size_t)c->value[OPT_stop].count, .ignore_eos = cli_flag(c, OPT_ignore_eos),
-        .logprobs = cli_int(c, OPT_logprobs)};
-    if (last == 0) /* the library takes 0 as its default; the line means none */
-        out->sampling.repeat_penalty = out->sampling.presence_penalty = out->sampling.frequency_penalty = 0;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char *at = (char *)s + numbers[i].offset;
+        if (!cli_given(c, numbers[i].id))
+            continue;
+        if (numbers[i].whole)
+            *(int *)(void *)at = cli_int(c, numbers[i].id);
+        else
+            *(float *)(void *)at = (float)cli_real(c, numbers[i].id);
+    }
+    if (cli_given(c, OPT_repeat_last_n) && cli_int(c, OPT_repeat_last_n) == 0) /* to the library 0 is its default */
+        s->repeat_penalty = s->presence_penalty = s->frequency_penalty = 0;
+}
+
+/* "15+2.5" or "15-1": an id and what is added to its logit. */
+static int take_bias(struct cli *c, struct nun_sampling *s)
+{
+    const struct cli_value *given = &c->value[OPT_logit_bias];
+    struct nun_logit_bias *all = arena_array(c->arena, s->n_bias + (size_t)given->count + 1, sizeof *all);
+    if (!all)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < s->n_bias; i++)
+        all[i] = s->bias[i];
+    for (int i = 0; i < given->count; i++) {
+        char *number, *end;
+        long id = strtol(given->list[i], &number, 10);
+        double bias = *number == '+' || *number == '-' ? strtod(number, &end) : 0;
+        if (number == given->list[i] || (*number != '+' && *number != '-') || end == number || *end || id < 0 || id > INT32_MAX)
+            return err_set(NUN_EARG, "--logit-bias: expected an id and a number as 15+2.5 or 15-1, found \"%s\"", given->list[i]);
+        all[s->n_bias++] = (struct nun_logit_bias){(int32_t)id, (float)bias};
+    }
+    s->bias = all;
     return 0;
 }
+
+/* Strings that end an answer: the model's and the line's. */
+static int take_stops(struct cli *c, struct nun_generate_options *o)
+{
+    const struct cli_value *given = &c->value[OPT_stop];
+    const char **all = arena_array(c->arena, o->n_stop + (size_t)given->count + 1, sizeof *all);
+    if (!all)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < o->n_stop; i++)
+        all[i] = o->stop[i];
+    for (int i = 0; i < given->count; i++)
+        all[o->n_stop++] = given->list[i];
+    o->stop = all;
+    return 0;
+}
+
+int ask_options(struct cli *c, const struct nun_model *m, struct nun_generate_options *out)
+{
+    struct nun_sampling *s = &out->sampling;
+    nun_model_defaults(m, out);
+    take_numbers(c, s);
+    s->seed = (uint64_t)c->value[OPT_seed].number;
+    s->chain = cli_text(c, OPT_samplers);
+    if (c->value[OPT_dry_sequence_breaker].count) {
+        s->dry_breakers = c->value[OPT_dry_sequence_breaker].list;
+        s->n_dry_breakers = (size_t)c->value[OPT_dry_sequence_breaker].count;
+    }
+    if (cli_given(c, OPT_predict)) {
+        out->max_tokens = cli_int(c, OPT_predict);
+        out->max_length = 0;
+    }
+    out->ignore_eos = cli_flag(c, OPT_ignore_eos);
+    out->logprobs = cli_int(c, OPT_logprobs);
+    TRY(take_bias(c, s));
+    return take_stops(c, out);
+}
+
+/* ---- input ----------------------------------------------------------------------------------- */
 
 static int read_stdin(struct buf *out)
 {
@@ -87,4 +173,24 @@ static int read_stdin(struct buf *out)
 int ask_read(const char *path, struct buf *out)
 {
     return strcmp(path, "-") ? file_read(path, out) : read_stdin(out);
+}
+
+int ask_lines(int (*each)(void *arg, struct span line), void *arg)
+{
+    struct buf line;
+    int ch, rc = 0;
+    buf_init(&line, MEM_CLI, LIMIT_OF(text_bytes));
+    do {
+        ch = getchar();
+        if (ch != '\n' && ch != EOF) {
+            buf_char(&line, (char)ch);
+            continue;
+        }
+        rc = buf_error(&line);
+        if (rc >= 0 && line.len)
+            rc = each(arg, buf_view(&line));
+        buf_reset(&line);
+    } while (ch != EOF && rc >= 0);
+    buf_free(&line);
+    return rc;
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/span.h"
 #include "nunchi/tools.h"
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -138,10 +139,13 @@ struct nun_lora;
 /* FOLDER[:SCALE] */
 int ask_lora(struct cli *c, const char *text, struct nun_lora *out);
 int ask_open(struct cli *c, const char *path, int context, struct nun_model **out); /* with a word on stderr */
-int ask_options(struct cli *c, struct nun_generate_options *out);
+/* The model's own settings, with what was given on the line over them. */
+int ask_options(struct cli *c, const struct nun_model *m, struct nun_generate_options *out);
 /* The text of --json-schema, --grammar-file or --regex: 1, 0 without one. *place names it in sentences. */
 int ask_grammar(struct cli *c, struct buf *text, enum nun_grammar_kind *kind, const char **place);
 /* A whole file, or stdin for "-". */
 int ask_read(const char *path, struct buf *out);
+/* Calls `each` for every line of stdin that is not empty; the first failure ends it. */
+int ask_lines(int (*each)(void *arg, struct span line), void *arg);
 
 #endif

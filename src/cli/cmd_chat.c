@@ -143,7 +143,7 @@ static int answer(struct chat *k)
     struct nun_result r = {0};
     struct turn *t;
     TRY(prepare(k));
-    TRY(ask_options(k->c, &o));
+    TRY(ask_options(k->c, k->model, &o));
     o.piece = on_piece;
     term_catch_interrupt();
     int rc = nun_generate(k->timeline, &o, &r);

@@ -23,6 +23,7 @@ struct question {
 
 struct answer {
     const struct cli *c;
+    const struct nun_model *model;
     json_t *tokens, *logprobs;
     bool wrote;
     char last;
@@ -148,9 +149,18 @@ static int on_piece(void *arg, const char *text, size_t len)
     return term_interrupted();
 }
 
-static json_t *logprob_json(int32_t id, float logprob)
+/* {"id", "text", "logprob"}; bytes that are no character alone are U+FFFD in "text". */
+static json_t *logprob_json(const struct answer *a, int32_t id, float logprob)
 {
-    return json_pack("{s:i, s:f}", "id", id, "logprob", (double)logprob);
+    char *text = NULL;
+    size_t len = 0;
+    if (nun_decode(a->model, &id, 1, 0, &text, &len) < 0)
+        text = NULL; /* without a tokenizer ids are all there is */
+    json_t *v = json_pack("{s:i, s:f}", "id", id, "logprob", (double)logprob);
+    if (text)
+        json_object_set_new(v, "text", json_stringn(text, len));
+    nun_free(text);
+    return v;
 }
 
 static int on_token(void *arg, const struct nun_token *t)
@@ -160,8 +170,8 @@ static int on_token(void *arg, const struct nun_token *t)
     if (t->n_top) {
         json_t *top = json_array();
         for (size_t i = 0; i < t->n_top; i++)
-            json_array_append_new(top, logprob_json(t->top[i].id, t->top[i].logprob));
-        json_t *this = logprob_json(t->id, t->logprob);
+            json_array_append_new(top, logprob_json(a, t->top[i].id, t->top[i].logprob));
+        json_t *this = logprob_json(a, t->id, t->logprob);
         json_object_set_new(this, "top", top);
         json_array_append_new(a->logprobs, this);
     }
@@ -225,7 +235,7 @@ static int put_question(struct cli *c, struct nun_timeline *t, const struct ques
 
 static int answer(struct cli *c, struct nun_model *m, const struct question *q, double load_s, uint64_t began)
 {
-    struct answer a = {.c = c, .tokens = json_array(), .logprobs = json_array()};
+    struct answer a = {.c = c, .model = m, .tokens = json_array(), .logprobs = json_array()};
     struct nun_timeline *t = NULL;
     struct nun_generate_options o;
     struct nun_result r = {0};
@@ -233,7 +243,7 @@ static int answer(struct cli *c, struct nun_model *m, const struct question *q, 
     if (rc >= 0)
         rc = put_question(c, t, q);
     if (rc >= 0)
-        rc = ask_options(c, &o);
+        rc = ask_options(c, m, &o);
     if (rc >= 0) {
         o.piece = on_piece;
         o.token = on_token;

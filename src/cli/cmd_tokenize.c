@@ -60,8 +60,9 @@ static int parse(struct span text, json_t **out)
     return *out ? 0 : err_set(NUN_EFORMAT, "tokenize: expected JSON: %s at column %d", e.text, e.column);
 }
 
-static int batch_line(const struct tool *k, struct span line)
+static int batch_line(void *arg, struct span line)
 {
+    const struct tool *k = arg;
     json_t *v;
     TRY(parse(line, &v));
     int rc = k->decode ? decode_ids(k, v, true)
@@ -69,26 +70,6 @@ static int batch_line(const struct tool *k, struct span line)
            : err_set(NUN_EFORMAT, "tokenize: expected a JSON string a line");
     json_decref(v);
     fflush(stdout);
-    return rc;
-}
-
-static int batch(const struct tool *k)
-{
-    struct buf line;
-    int ch, rc = 0;
-    buf_init(&line, MEM_CLI, LIMIT_OF(text_bytes));
-    do {
-        ch = getchar();
-        if (ch != '\n' && ch != EOF) {
-            buf_char(&line, (char)ch);
-            continue;
-        }
-        rc = buf_error(&line);
-        if (rc >= 0 && line.len)
-            rc = batch_line(k, buf_view(&line));
-        buf_reset(&line);
-    } while (ch != EOF && rc >= 0);
-    buf_free(&line);
     return rc;
 }
 
@@ -115,7 +96,7 @@ int cmd_tokenize(struct cli *c)
     TRY(cli_no_more_words(c));
     k.flags = NUN_TEXT_SPECIAL | (cli_flag(c, OPT_no_special) ? NUN_TEXT_SKIP_SPECIAL : NUN_TEXT_ADD_SPECIAL);
     TRY(nun_tokenizer_open(path, &k.t));
-    int rc = cli_flag(c, OPT_batch) ? batch(&k) : single(&k);
+    int rc = cli_flag(c, OPT_batch) ? ask_lines(batch_line, &k) : single(&k);
     nun_tokenizer_close(k.t);
     return rc;
 }

@@ -14,7 +14,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NUNCHI = os.path.abspath(sys.argv[1])
 MODEL = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "models" / "scenes"
-COMMANDS = "run chat train eval verify bench inspect data tokenize grammar help".split()
+COMMANDS = "run chat train eval verify bench inspect data tokenize template grammar help".split()
 
 
 def nunchi(*args, stdin=b"", env=None, status=0):
@@ -305,6 +305,82 @@ def case_tokenize_as_others_do():
     mistake("tokenize", shared("vectors/tokenizers/hf/phi-2"), "--batch", says=["JSON string"], stdin=b"[1]\n")
 
 
+def case_template():
+    """One context, a batch, and every way in which a template can be found."""
+    jinja = b"{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+    context = {"messages": [{"role": "user", "content": "2 < 3\n"}]}
+    with tempfile.TemporaryDirectory() as tmp:
+        files = {"a.jinja": jinja, "b/chat_template.jinja": jinja, "c/chat_template.json":
+                 json.dumps({"chat_template": jinja.decode()}).encode(),
+                 "d/tokenizer_config.json": json.dumps({"bos_token": {"content": "<d>"}, "chat_template": [
+                     {"name": "default", "template": jinja.decode()},
+                     {"name": "tool_use", "template": "tools: {{ tools | length }}"}]}).encode(),
+                 "e/processor_config.json": json.dumps({"chat_template": jinja.decode()}).encode()}
+        for name, data in files.items():
+            path = pathlib.Path(tmp, name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+        pathlib.Path(tmp, "b/tokenizer_config.json").write_text('{"bos_token": "<b>"}')
+        for path, bos in (("a.jinja", ""), ("b", "<b>"), ("c", ""), ("d", "<d>"), ("e", "")):
+            out = nunchi("template", tmp + "/" + path, stdin=json.dumps(context).encode())[0]
+            check(out == bos + "[user] 2 < 3\n\n", "%s: %r" % (path, out))
+        out = nunchi("template", tmp + "/d", "--template-name", "tool_use", stdin=b'{"tools": [1, 2]}')[0]
+        check(out == "tools: 2", out)
+        mistake("template", tmp + "/b", "--template-name", "rag", says=["no chat template called rag"], stdin=b"{}")
+        lines = [{"template": "{{ a }}", "context": {"a": "\u00e9\n"}}, {"template": "{% foo %}", "context": {}}, {"context": context},
+                 {"template": "{{ raise_exception('no') }}", "context": {}}, [1]]
+        batch = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        got = [json.loads(line) for line in nunchi("template", tmp + "/b", "--batch", stdin=batch)[0].splitlines()]
+        check(got[0] == {"text": "\u00e9\n"} and got[2] == {"text": "<b>[user] 2 < 3\n\n"}, str(got))
+        contains(got[1]["error"], "template:1:4", "foo")
+        contains(got[3]["error"], "no")
+        check(len(got) == 5 and "error" in got[4], str(got))
+        (alone,) = nunchi("template", "--batch", stdin=json.dumps({"context": {}}).encode())[0].splitlines()
+        contains(json.loads(alone)["error"], '"template"')
+    mistake("template", says=["expected a model"])
+    mistake("template", "no-such-model", says=["no-such-model"], stdin=b"{}")
+    mistake("template", shared("vectors/templates/jinja/Qwen-Qwen3-0.6B.jinja"), says=["JSON object"], stdin=b"[]")
+
+
+def case_template_as_others_do():
+    """Other people's cases, byte for byte, as a script would compare them."""
+    text = shared("vectors/templates/mainline-test-jinja.jsonl").read_text()
+    cases = [json.loads(line) for line in text.splitlines()]
+    lines = "".join(json.dumps({"template": c["template"], "context": c["context"]}) + "\n" for c in cases)
+    got = [json.loads(line) for line in nunchi("template", "--batch", stdin=lines.encode())[0].splitlines()]
+    wrong = [c["name"] for c, g in zip(cases, got) if g != {"text": c["expected"]}]
+    check(len(got) == len(cases) == 290 and not wrong, "%d differ: %s" % (len(wrong), wrong[:5]))
+
+
+def case_template_of_gguf():
+    """A template inside a GGUF file, and the tokens that it names by id."""
+    def text(s):
+        return len(s).to_bytes(8, "little") + s
+
+    def strings(*values):
+        return (8).to_bytes(4, "little") + len(values).to_bytes(8, "little") + b"".join(map(text, values))
+    pairs = [(b"general.architecture", 8, text(b"llama")), (b"tokenizer.ggml.model", 8, text(b"llama")),
+             (b"tokenizer.ggml.tokens", 9, strings(b"<unk>", b"<begin>", b"<end>")),
+             (b"tokenizer.ggml.bos_token_id", 4, (1).to_bytes(4, "little")),
+             (b"tokenizer.ggml.eos_token_id", 4, (2).to_bytes(4, "little")),
+             (b"tokenizer.chat_template", 8, text(b"{{ bos_token }}{{ messages[0].content }}{{ eos_token }}")),
+             (b"tokenizer.chat_template.rag", 8, text(b"rag"))]
+    head = b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + len(pairs).to_bytes(8, "little")
+    data = head + b"".join(text(k) + t.to_bytes(4, "little") + v for k, t, v in pairs)
+    with tempfile.TemporaryDirectory() as tmp:
+        path = pathlib.Path(tmp, "m.gguf")
+        path.write_bytes(data)
+        out = nunchi("template", path, stdin=b'{"messages": [{"content": "hi"}]}')[0]
+        check(out == "<begin>hi<end>", out)
+        check(nunchi("template", path, "--template-name", "rag", stdin=b"{}")[0] == "rag", "not the one of that name")
+
+
+def case_sampling_page_names_every_row():
+    page = (ROOT / "docs" / "sampling.md").read_text()
+    for name in re.findall(r"^SAMPLER\((\w+)", (ROOT / "src/runtime/sampler.def").read_text(), re.M):
+        contains(page, "| `%s` |" % name)
+
+
 # ---- the bundled model -----------------------------------------------------------------------------
 
 
@@ -361,8 +437,81 @@ def case_same_request_same_bytes():
     want = answer(*ask)["tokens"]
     for more in (["-t", "1"], ["-t", "2"], ["-c", "512"]):
         check(answer(*ask, *more)["tokens"] == want, "%s changes the answer" % more)
-    sampled = [answer(*ask, "--temp", "1.5", "--seed", s)["tokens"] for s in (1, 1, 2)]
+    sampled = [answer(*ask, "--temp", "4", "--seed", s)["tokens"] for s in (1, 1, 2)]
     check(sampled[0] == sampled[1] and sampled[0] != sampled[2], "the seed is not obeyed")
+
+
+def case_logprobs():
+    need_model()
+    a = answer("--image", "examples/shapes.png", "Is there a red circle?", "--logprobs", "3")
+    check([t["id"] for t in a["logprobs"]] == a["tokens"], str(a["logprobs"]))
+    for t in a["logprobs"]:
+        top = [x["logprob"] for x in t["top"]]
+        check(len(top) == 3 and top == sorted(top, reverse=True) and t["top"][0]["id"] == t["id"], str(t))
+        check(abs(t["logprob"] - top[0]) < 1e-6 and top[0] <= 0, str(t))
+        check(isinstance(t["text"], str), str(t))
+
+
+def case_sampling_options():
+    need_model()
+    ask = ["--image", "examples/shapes.png", "Describe the picture.", "-n", "12"]
+    greedy = answer(*ask)["tokens"]
+    for more in (["--temp", "2", "--top-k", "1"], ["--temp", "2", "--top-p", "1e-6"], ["--temp", "2", "--min-p", "1"],
+                 ["--temp", "2", "--top-n-sigma", "1e-6"], ["--temp", "2", "--typical-p", "1", "--samplers", "top_k"]):
+        if "--samplers" in more:
+            more += ["--top-k", "1"]
+        check(answer(*ask, *more)["tokens"] == greedy, "%s is not greedy" % more)
+    other = answer(*ask, "--logit-bias", "%d-1000" % greedy[0])["tokens"]
+    check(other[0] != greedy[0], "the bias is not obeyed")
+    for more in (["--temp", "1", "--mirostat", "2"], ["--temp", "1.5", "--xtc-probability", "1", "--xtc-threshold", "0.05"]):
+        check(answer(*ask, *more, "--seed", "3")["tokens"] == answer(*ask, *more, "--seed", "3")["tokens"], "%s" % more)
+    mistake("run", MODEL, "hi", "--logit-bias", "7", says=["--logit-bias", "15+2.5", '"7"'])
+    mistake("run", MODEL, "hi", "--samplers", "top_k,top_q", says=["top_q"])
+
+
+def case_generation_config():
+    """Settings of the model are the defaults, the line wins, and what is not followed is told."""
+    need_model()
+    ask = ["--image", "examples/shapes.png", "Describe the picture."]
+    with tempfile.TemporaryDirectory() as tmp:
+        folder = pathlib.Path(tmp, "m")
+        shutil.copytree(MODEL, folder)
+        path = folder / "generation_config.json"
+        plain = json.loads(path.read_text())
+
+        def run(config, *more):
+            path.write_text(json.dumps({**plain, **config}))
+            out, err = nunchi("run", folder, "--json", *ask, *more)
+            return json.loads(out), err
+        greedy, err = run({})
+        check(err == "", err)
+        check(run({"max_new_tokens": 3})[0]["usage"]["completion_tokens"] == 3, "max_new_tokens")
+        check(run({"max_new_tokens": 3}, "-n", "2")[0]["usage"]["completion_tokens"] == 2, "-n must win")
+        prompt = greedy["usage"]["prompt_tokens"]
+        check(run({"max_length": prompt + 4})[0]["usage"]["total_tokens"] == prompt + 4, "max_length")
+        check(run({"do_sample": True, "temperature": 3.0, "top_k": 1})[0]["tokens"] == greedy["tokens"], "top_k")
+        hot, _ = run({"do_sample": True, "temperature": 3.0}, "--seed", "4", "-n", "20")
+        check(hot["tokens"] != greedy["tokens"][:20], "temperature")
+        check(run({"do_sample": True, "temperature": 3.0}, "--temp", "0")[0]["tokens"] == greedy["tokens"], "--temp must win")
+        check(run({"suppress_tokens": greedy["tokens"][:1]})[0]["tokens"][0] != greedy["tokens"][0], "suppress_tokens")
+        check(run({"bad_words_ids": [greedy["tokens"][:1]]})[0]["tokens"][0] != greedy["tokens"][0], "bad_words_ids")
+        ends, _ = run({"eos_token_id": [plain["eos_token_id"], greedy["tokens"][2]]})
+        check(ends["usage"]["completion_tokens"] == 3 and ends["finish_reason"] == "stop", "a list of ends")
+        longer, _ = run({"eos_token_id": [plain["eos_token_id"], greedy["tokens"][2]], "min_new_tokens": 5})
+        check(longer["usage"]["completion_tokens"] >= 5, "min_new_tokens")
+        contains(run({"num_beams": 4})[1], "num_beams", "not followed")
+        check(run({"num_beams": 1, "guidance_scale": None, "use_cache": False})[1] == "", "a word on what changes nothing")
+        path.write_text(json.dumps({**plain, "top_p": 1.5}))
+        contains(nunchi("run", folder, *ask, status=2)[1], "generation_config.json", "top_p", "1.5")
+
+
+def case_specials_that_are_typed_stay_text():
+    """What looks like a special token or a picture's place in a question is plain text to the model."""
+    need_model()
+    for typed in ("</s>", "<|assistant|>yes", "<image>", "<|user|>"):
+        a = answer("--image", "examples/shapes.png", "Is there a %s red circle?" % typed)
+        check(a["usage"]["prompt_tokens"] > answer("--image", "examples/shapes.png", "Is there a red circle?")["usage"]["prompt_tokens"] + 2,
+              "%s became one token" % typed)
 
 
 def case_run_stops():
