@@ -135,17 +135,27 @@ static int read_fact(struct gguf_in *in, const struct gguf_fact *f)
     return set_fact(in, f, json_integer(t->shape.d[0]));
 }
 
-/* The roles of tokens, as generation reads them from a config. */
+static json_t *token_id(const struct gguf *g, const char *key)
+{
+    const struct gguf_value *v = gguf_value_find(g, key);
+    return v && !v->is_array && v->type != GGUF_STRING ? json_integer(gguf_item_int(v, 0)) : NULL;
+}
+
+/* The roles of tokens, as generation reads them from a config; a turn may end with another token than a text. */
 static void read_ids(struct gguf_in *in)
 {
     static const struct { const char *gguf, *hf; } ids[] = {
         {"tokenizer.ggml.bos_token_id", "bos_token_id"}, {"tokenizer.ggml.eos_token_id", "eos_token_id"},
         {"tokenizer.ggml.padding_token_id", "pad_token_id"}};
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
-        const struct gguf_value *v = gguf_value_find(in->g, ids[i].gguf);
-        if (v && !v->is_array && v->type != GGUF_STRING)
-            json_object_set_new(in->config, ids[i].hf, json_integer(gguf_item_int(v, 0)));
+        json_t *id = token_id(in->g, ids[i].gguf);
+        if (id)
+            json_object_set_new(in->config, ids[i].hf, id);
     }
+    json_t *eos = json_object_get(in->config, "eos_token_id"), *turn = token_id(in->g, "tokenizer.ggml.eot_token_id");
+    if (eos && turn && !json_equal(eos, turn))
+        json_object_set_new(in->config, "eos_token_id", json_pack("[O,O]", eos, turn));
+    json_decref(turn);
 }
 
 int gguf_to_config(const struct gguf *g, const struct gguf_arch *arch, const char *place, json_t **out)

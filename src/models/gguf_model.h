@@ -13,6 +13,7 @@ int gguf_model_open_bytes(struct span file, const char *place, json_t **config, 
 
 /* What a tensor of the file should be stored as: the caller's choice by name and shape (GGUF's). */
 struct gguf_model_plan {
+    const char *name;                        /* general.name; NULL: none */
     enum dtype (*choose)(void *arg, const struct st_item *tensor); /* tensor->dtype: the source's */
     void *arg;
     int (*tokenizer)(void *arg, void *meta); /* struct gguf_meta *: adds what else belongs into the file; may be NULL */
@@ -25,5 +26,18 @@ struct gguf_model_plan {
 /* Write config and weights (of a folder, or of gguf_model_open) as one GGUF file. */
 int gguf_model_write(const char *path, const json_t *config, const char *place, const struct safetensors *weights,
                      const struct gguf_model_plan *plan);
+
+/* ---- mixtures: gguf_mix.c ---------------------------------------------------------------------- */
+
+/* One of the names that users know ("Q4_K_M"), or a plain format. */
+struct gguf_mix;
+int gguf_mix_find(const char *name, const struct gguf_mix **out); /* NUN_EARG naming what there is */
+int gguf_mix_file_type(const struct gguf_mix *mix);
+enum dtype gguf_mix_base(const struct gguf_mix *mix);
+const char *gguf_mix_name(size_t i, const char **doc); /* NULL behind the last */
+struct gguf_mixing { const struct gguf_mix *mix; int layers; bool tied; };
+/* For gguf_model_plan.choose; arg: struct gguf_mixing. A row that the format's blocks do not divide gets
+ * the nearest format whose blocks do. */
+enum dtype gguf_mix_choose(void *arg, const struct st_item *tensor);
 
 #endif

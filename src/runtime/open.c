@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/pool.h"
+#include "formats/gguf.h"
 #include "kernels/cpu.h"
 #include "runtime/open.h"
 
@@ -18,9 +19,21 @@ static bool in_folder(const char *folder, const char *name)
     return path_join(path, sizeof path, folder, name) >= 0 && file_exists(path);
 }
 
+/* A GGUF file may come without a vocabulary. */
+static int gguf_tokenizer(struct nun_model *m, const char *path)
+{
+    struct gguf *g;
+    TRY(gguf_open(path, &g));
+    bool there = gguf_value_find(g, "tokenizer.ggml.tokens") != NULL;
+    gguf_close(g);
+    return there ? tokenizer_load(path, &m->tokenizer) : 0;
+}
+
 static int open_tokenizer(struct nun_model *m, const char *folder)
 {
     static const char *const files[] = {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"};
+    if (gguf_is_file(folder))
+        return gguf_tokenizer(m, folder);
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         if (in_folder(folder, files[i]))
             return tokenizer_load(folder, &m->tokenizer);
