@@ -14,7 +14,8 @@ struct route {
 /* scores[T,E] (+ bias[E], NULL: none) -> ids I32 [T,K] */
 struct g_tensor *g_route(struct graph *g, struct g_tensor *scores, struct g_tensor *bias, const struct route *how);
 /* w[T,K]: scores at ids, over their sum if `renormalise`, times `scale` */
-struct g_tensor *g_route_weights(struct graph *g, struct g_tensor *scores, struct g_tensor *ids, bool renormalise, float scale);
+struct g_tensor *g_route_weights(struct graph *g, struct g_tensor *scores, struct g_tensor *ids, bool renormalise,
+                                 float scale);
 
 /* Rows sorted by expert, first by token within one. */
 struct expert_rows {
@@ -24,7 +25,8 @@ struct expert_rows {
 };
 struct expert_rows g_expert_order(struct graph *g, struct g_tensor *ids, int experts);
 /* x[R,D], w[E,N,D], b[E,N] or NULL -> [R,N] */
-struct g_tensor *g_expert_linear(struct graph *g, struct g_tensor *x, struct g_tensor *w, struct g_tensor *starts, struct g_tensor *b);
+struct g_tensor *g_expert_linear(struct graph *g, struct g_tensor *x, struct g_tensor *w, struct g_tensor *starts,
+                                 struct g_tensor *b);
 /* x[R,D], w[T,K] -> [T,D] */
 struct g_tensor *g_expert_mix(struct graph *g, struct g_tensor *x, struct g_tensor *w, struct g_tensor *places);
 /* p[T,E], ids[T,K] -> one number */

@@ -252,15 +252,17 @@ static int run_end(const struct kv_step *step, int i, int most)
     return end;
 }
 
-static void attend(const struct g_tensor *t, const struct g_env *env, const struct kv_step *step, int i, int end, int h)
+/* Heads [from, to) of the group of kv head h, rows [i, end). */
+static void attend(const struct g_tensor *t, const struct g_env *env, const struct kv_step *step, int i, int end, int h,
+                   int from, int to)
 {
     const struct g_tensor *q = t->in[0], *k = t->in[1];
     const struct kv_row *r = &step->rows[i];
     int H = (int)q->shape.d[1], Hkv = (int)k->shape.d[1], D = (int)q->shape.d[2], group = H / Hkv;
-    ptrdiff_t at = ((ptrdiff_t)i * H + (ptrdiff_t)h * group) * D, head = (ptrdiff_t)h * KV_PAGE * D;
+    ptrdiff_t at = ((ptrdiff_t)i * H + (ptrdiff_t)h * group + from) * D, head = (ptrdiff_t)h * KV_PAGE * D;
     if (r->position < 0) {
         for (int row = i; row < end; row++, at += (ptrdiff_t)H * D)
-            memset(g_f32(t) + at, 0, (size_t)group * D * sizeof(float));
+            memset(g_f32(t) + at, 0, (size_t)(to - from) * (size_t)D * sizeof(float));
         return;
     }
     float *const *pages = r->pages + (ptrdiff_t)t->attr.cached.layer * r->page_stride;
@@ -272,7 +274,7 @@ static void attend(const struct g_tensor *t, const struct g_env *env, const stru
             spans[row - i][s] = s % 2 || span[s] > first ? span[s] : first;
     }
     struct attn a = {
-        .queries = end - i, .heads = group, .D = D, .q = g_f32(q) + at, .out = g_f32(t) + at, .q_stride = (ptrdiff_t)H * D,
+        .queries = end - i, .heads = to - from, .D = D, .q = g_f32(q) + at, .out = g_f32(t) + at, .q_stride = (ptrdiff_t)H * D,
         .spans = spans[0], .span_stride = 4, .n_spans = 2,
         .keys = r->page_stride * KV_PAGE,
         .k = {.pages = pages, .offset = head, .stride = D},
@@ -286,12 +288,14 @@ void run_attention_cached(const struct g_tensor *t, const struct g_env *env)
     const struct kv_step *step = t->in[3]->data;
     int Hkv = (int)t->in[1]->shape.d[1], group = (int)t->in[0]->shape.d[1] / Hkv;
     int most = PART / group > 0 ? PART / group : 1, item = 0;
+    /* few rows over few kv heads: the team shares the heads of a group */
+    int parts = step->n_rows * Hkv >= 2 * env->par.nth ? 1 : group < env->par.nth ? group : env->par.nth;
     append_rows(t, step, &env->par);
     par_barrier(&env->par);
     for (int i = 0, end; i < step->n_rows; i = end) {
         end = run_end(step, i, most);
-        for (int h = 0; h < Hkv; h++)
+        for (int k = 0; k < Hkv * parts; k++)
             if (item++ % env->par.nth == env->par.ith)
-                attend(t, env, step, i, end, h);
+                attend(t, env, step, i, end, k / parts, group * (k % parts) / parts, group * (k % parts + 1) / parts);
     }
 }

@@ -8,7 +8,8 @@
 
 /* ---- builders ---- */
 
-struct g_tensor *g_expert_linear(struct graph *g, struct g_tensor *x, struct g_tensor *w, struct g_tensor *starts, struct g_tensor *b)
+struct g_tensor *g_expert_linear(struct graph *g, struct g_tensor *x, struct g_tensor *w, struct g_tensor *starts,
+                                 struct g_tensor *b)
 {
     return g_op(g, OP_expert_linear, NULL, 4, OP_IN(x, w, starts, b));
 }

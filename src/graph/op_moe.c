@@ -14,7 +14,8 @@ struct g_tensor *g_route(struct graph *g, struct g_tensor *scores, struct g_tens
     return g_op(g, OP_route, &a, 2, OP_IN(scores, bias));
 }
 
-struct g_tensor *g_route_weights(struct graph *g, struct g_tensor *scores, struct g_tensor *ids, bool renormalise, float scale)
+struct g_tensor *g_route_weights(struct graph *g, struct g_tensor *scores, struct g_tensor *ids, bool renormalise,
+                                 float scale)
 {
     union g_attr a = {.route_weights = {scale, renormalise}};
     return g_op(g, OP_route_weights, &a, 2, OP_IN(scores, ids));
@@ -57,21 +58,26 @@ static struct choice choice_in(void *scratch, size_t E)
     return (struct choice){s, s + E, taken, taken + E};
 }
 
-int shape_route(struct g_tensor *t)
+/* As many may be chosen as the best groups have. */
+static int check_counts(const struct g_tensor *t, int E)
 {
-    const struct g_tensor *scores = t->in[0], *bias = t->n_in > 1 ? t->in[1] : NULL;
-    int E = (int)g_last(scores), k = t->attr.route.top_k, groups = t->attr.route.groups, top = t->attr.route.top_groups;
-    if (scores->shape.n != 2 || scores->dt != DT_F32)
-        return op_bad(t, 0, "F32 scores [T, E]");
-    if (bias && (bias->dt != DT_F32 || g_count(bias) != E))
-        return op_bad(t, 1, "F32, a value an expert");
+    int k = t->attr.route.top_k, groups = t->attr.route.groups, top = t->attr.route.top_groups;
     if (groups > 1 && (E % groups || top < 1 || top > groups || (t->attr.route.pairs && E / groups < 2)))
         return err_set(NUN_EARG, "route: %d of %d groups do not fit %d experts", top, groups, E);
     int open = groups > 1 ? E / groups * top : E;
-    if (k < 1 || k > open)
-        return err_set(NUN_EARG, "route: cannot choose %d of %d experts", k, open);
+    return k >= 1 && k <= open ? 0 : err_set(NUN_EARG, "route: cannot choose %d of %d experts", k, open);
+}
+
+int shape_route(struct g_tensor *t)
+{
+    const struct g_tensor *scores = t->in[0], *bias = t->n_in > 1 ? t->in[1] : NULL;
+    if (scores->shape.n != 2 || scores->dt != DT_F32)
+        return op_bad(t, 0, "F32 scores [T, E]");
+    if (bias && (bias->dt != DT_F32 || g_count(bias) != g_last(scores)))
+        return op_bad(t, 1, "F32, a value an expert");
+    TRY(check_counts(t, (int)g_last(scores)));
     t->dt = DT_I32;
-    t->shape = SHAPE2(scores->shape.d[0], k);
+    t->shape = SHAPE2(scores->shape.d[0], t->attr.route.top_k);
     return 0;
 }
 

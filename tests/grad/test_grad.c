@@ -308,6 +308,9 @@ static const struct { enum g_op own, by; } for_rules[] = {
     {OP_sum_rows_into, OP_layer_norm}, {OP_sum_rows_into, OP_linear}, {OP_scatter_add, OP_gather_rows},
     {OP_zero_rows, OP_scatter_rows},   {OP_sum_repeats, OP_add},      {OP_sum_repeats, OP_repeat_rows},
     {OP_dot_all, OP_affine},           {OP_dot_all, OP_mul},          {OP_accumulate, OP_add},
+    {OP_expert_linear_dx, OP_expert_linear}, {OP_expert_linear_dw, OP_expert_linear}, {OP_expert_sum_into, OP_expert_linear},
+    {OP_expert_mix_grad, OP_expert_mix}, {OP_route_weights_dx, OP_route_weights}, {OP_balance_loss_dx, OP_balance_loss},
+    {OP_group_linear_dw, OP_group_linear},
 };
 
 struct run {
