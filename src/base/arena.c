@@ -117,6 +117,18 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
     return p;
 }
 
+void arena_reset(struct arena *a)
+{
+    struct arena_block *kept = a->head;
+    if (kept) {
+        a->head = kept->next;
+        kept->next = NULL;
+        kept->used = 0;
+    }
+    arena_free(a);
+    a->head = kept;
+}
+
 void arena_free(struct arena *a)
 {
     for (struct arena_block *b = a->head, *next; b; b = next) {

@@ -19,6 +19,7 @@ void *arena_array(struct arena *a, size_t count, size_t size); /* overflow check
 char *arena_strndup(struct arena *a, const char *s, size_t len);
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void arena_reset(struct arena *a); /* forgets all, keeps the newest block for what comes */
 void arena_free(struct arena *a); /* frees all; the arena may be used again */
 
 #endif

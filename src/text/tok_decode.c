@@ -27,20 +27,17 @@ static int decode_pieces(const struct tokenizer *t, struct tok_work *w)
     return 0;
 }
 
-int tok_decode_raw(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct buf *out)
+int tok_decode_raw(struct tok_work *w, const int32_t *ids, size_t n, struct buf *out)
 {
-    struct tok_work w;
-    TRY(tok_work_begin(&w, t, flags));
-    int rc = gather(t, ids, n, flags, &w.now);
-    if (rc == 0)
-        rc = decode_pieces(t, &w);
-    for (size_t i = 0; rc == 0 && i < w.now.n; i++) {
-        if (i && !t->decoder.n)
+    tok_work_again(w);
+    TRY(gather(w->t, ids, n, w->flags, &w->now));
+    TRY(decode_pieces(w->t, w));
+    for (size_t i = 0; i < w->now.n; i++) {
+        if (i && !w->t->decoder.n)
             buf_char(out, ' '); /* words of a model without a decoder */
-        buf_span(out, w.now.at[i].text);
+        buf_span(out, w->now.at[i].text);
     }
-    tok_work_end(&w);
-    return rc < 0 ? rc : buf_error(out);
+    return buf_error(out);
 }
 
 /* How many bytes one U+FFFD stands for: the longest start of a character, at least one byte. */
@@ -74,32 +71,30 @@ void tok_append_lossy(struct buf *out, struct span s)
 }
 
 /* Bytes that end with a whole character, as text, cleaned up where the tokenizer does that. */
-static int append_text(const struct tokenizer *t, struct tok_cleaner *cleaner, struct span bytes, bool last, struct buf *out)
+static int append_text(struct tok_work *w, struct tok_cleaner *cleaner, struct span bytes, bool last, struct buf *out)
 {
-    struct buf text;
-    int rc;
-    if (!t->clean_up) {
+    if (!w->t->clean_up) {
         tok_append_lossy(out, bytes);
         return buf_error(out);
     }
-    buf_init(&text, MEM_TEXT, 3 * LIMIT_OF(text_bytes));
-    tok_append_lossy(&text, bytes);
-    rc = buf_error(&text);
-    if (rc == 0)
-        rc = tok_clean(cleaner, buf_view(&text), last, out);
-    buf_free(&text);
-    return rc;
+    buf_reset(&w->joined);
+    tok_append_lossy(&w->joined, bytes);
+    TRY(buf_error(&w->joined));
+    return tok_clean(cleaner, buf_view(&w->joined), last, out);
 }
 
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct buf *out)
 {
     struct buf raw;
+    struct tok_work w;
     struct tok_cleaner cleaner = {0};
+    TRY(tok_work_begin(&w, t, flags));
     buf_init(&raw, MEM_TEXT, LIMIT_OF(text_bytes));
-    int rc = tok_decode_raw(t, ids, n, flags, &raw);
+    int rc = tok_decode_raw(&w, ids, n, &raw);
     if (rc == 0)
-        rc = append_text(t, &cleaner, buf_view(&raw), true, out);
+        rc = append_text(&w, &cleaner, buf_view(&raw), true, out);
     buf_free(&raw);
+    tok_work_end(&w);
     return rc;
 }
 
@@ -115,6 +110,7 @@ struct tok_stream {
     struct ids ids;
     size_t out; /* bytes of the window's text that were given out */
     struct buf text;
+    struct tok_work work; /* kept, so that a step asks the heap for nothing */
     struct tok_cleaner cleaner;
 };
 
@@ -125,6 +121,11 @@ int tok_stream_create(const struct tokenizer *t, unsigned flags, struct tok_stre
         return NUN_ENOMEM;
     s->t = t;
     s->flags = flags;
+    int rc = tok_work_begin(&s->work, t, flags | TOK_RAW_BYTES);
+    if (rc < 0) {
+        mem_free(s);
+        return rc;
+    }
     buf_init(&s->text, MEM_TEXT, LIMIT_OF(text_bytes));
     *out = s;
     return 0;
@@ -133,7 +134,7 @@ int tok_stream_create(const struct tokenizer *t, unsigned flags, struct tok_stre
 static int decode_window(struct tok_stream *s, size_t n)
 {
     buf_reset(&s->text);
-    return tok_decode_raw(s->t, s->ids.at, n, s->flags | TOK_RAW_BYTES, &s->text);
+    return tok_decode_raw(&s->work, s->ids.at, n, &s->text);
 }
 
 static size_t whole_chars(const struct tok_stream *s)
@@ -160,7 +161,7 @@ int tok_stream_push(struct tok_stream *s, int32_t id, struct buf *out)
     TRY(decode_window(s, s->ids.n));
     size_t whole = whole_chars(s);
     if (whole > s->out) {
-        TRY(append_text(s->t, &s->cleaner, span_of(s->text.ptr + s->out, whole - s->out), false, out));
+        TRY(append_text(&s->work, &s->cleaner, span_of(s->text.ptr + s->out, whole - s->out), false, out));
         s->out = whole;
     }
     return s->ids.n >= WINDOW ? shorten(s) : 0;
@@ -169,7 +170,7 @@ int tok_stream_push(struct tok_stream *s, int32_t id, struct buf *out)
 int tok_stream_end(struct tok_stream *s, struct buf *out)
 {
     TRY(decode_window(s, s->ids.n));
-    TRY(append_text(s->t, &s->cleaner, span_from(buf_view(&s->text), s->out), true, out));
+    TRY(append_text(&s->work, &s->cleaner, span_from(buf_view(&s->text), s->out), true, out));
     s->ids.n = 0;
     s->out = 0;
     return 0;
@@ -180,6 +181,7 @@ void tok_stream_free(struct tok_stream *s)
     if (!s)
         return;
     ids_free(&s->ids);
+    tok_work_end(&s->work);
     buf_free(&s->text);
     mem_free(s);
 }

@@ -9,23 +9,18 @@ typedef int rewrite_fn(const struct tok_step *s, struct tok_work *w, size_t at, 
 
 static int rewrite(const struct tok_step *s, struct tok_work *w, rewrite_fn *fn)
 {
-    struct buf b;
-    int rc = 0;
-    buf_init(&b, MEM_TEXT, LIMIT_OF(text_bytes));
-    for (size_t i = 0; rc == 0 && i < w->now.n; i++) {
+    struct buf *b = &w->piece;
+    for (size_t i = 0; i < w->now.n; i++) {
         struct tok_piece p = w->now.at[i];
-        buf_reset(&b);
-        rc = fn(s, w, i, &b);
-        if (rc == 0)
-            rc = buf_error(&b);
-        if (rc == 0 && !(p.text.ptr = arena_strndup(&w->mem, buf_cstr(&b), b.len)))
-            rc = NUN_ENOMEM;
-        p.text.len = b.len;
-        if (rc == 0)
-            rc = tok_pieces_push(&w->next, p);
+        buf_reset(b);
+        TRY(fn(s, w, i, b));
+        TRY(buf_error(b));
+        if (!(p.text.ptr = arena_strndup(&w->mem, buf_cstr(b), b->len)))
+            return NUN_ENOMEM;
+        p.text.len = b->len;
+        TRY(tok_pieces_push(&w->next, p));
     }
-    buf_free(&b);
-    return rc;
+    return 0;
 }
 
 /* Copy `in` with every `from` replaced, for patterns that are not a step's own. */
@@ -80,7 +75,7 @@ static int piece_byte_level(const struct tok_step *s, struct tok_work *w, size_t
 /* All bytes together become one text: characters may reach over pieces. */
 static int run_byte_level(const struct tok_step *s, struct tok_work *w)
 {
-    struct buf text;
+    struct buf *text = &w->joined;
     TRY(rewrite(s, w, piece_byte_level));
     tok_swap_pieces(w);
     TRY(run_fuse(s, w));
@@ -89,13 +84,12 @@ static int run_byte_level(const struct tok_step *s, struct tok_work *w)
     struct span *all = &w->next.at[0].text;
     if (utf8_valid(all->ptr, all->len))
         return 0;
-    buf_init(&text, MEM_TEXT, LIMIT_OF(text_bytes));
-    tok_append_lossy(&text, *all);
-    int rc = buf_error(&text);
-    char *kept = rc == 0 ? arena_strndup(&w->mem, buf_cstr(&text), text.len) : NULL;
-    *all = span_of(kept, kept ? text.len : 0);
-    buf_free(&text);
-    return rc < 0 ? rc : kept ? 0 : NUN_ENOMEM;
+    buf_reset(text);
+    tok_append_lossy(text, *all);
+    TRY(buf_error(text));
+    char *kept = arena_strndup(&w->mem, buf_cstr(text), text->len);
+    *all = span_of(kept, kept ? text->len : 0);
+    return kept ? 0 : NUN_ENOMEM;
 }
 
 /* ---- Metaspace ---- */

@@ -50,6 +50,7 @@ struct tok_work {
     size_t symbols_cap, heap_cap;
     struct tok_node *nodes;
     size_t nodes_cap;
+    struct buf piece, joined; /* a decoder's: one piece's new text, all bytes as text */
     unsigned flags;
 };
 
@@ -148,6 +149,7 @@ struct tokenizer {
 int tok_split_text(struct tok_work *w, struct span text);
 int tok_from_doc(json_t *doc, struct tokenizer **out); /* steals doc, also on failure */
 int tok_work_begin(struct tok_work *w, const struct tokenizer *t, unsigned flags);
+void tok_work_again(struct tok_work *w); /* as after begin, memory kept */
 void tok_work_end(struct tok_work *w);
 /* The model's id of a piece of ordinary text: no control tokens. -1 when there is none. */
 int32_t tok_model_id(const struct tokenizer *t, struct span piece);
@@ -182,7 +184,7 @@ int tok_charsmap_parse(struct tokenizer *t, struct tok_step *s, const json_t *o,
 int tok_charsmap_run(const struct tok_step *s, struct tok_work *w, struct span in, struct buf *out);
 
 /* tok_decode.c */
-int tok_decode_raw(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct buf *out);
+int tok_decode_raw(struct tok_work *w, const int32_t *ids, size_t n, struct buf *out); /* w: begun, with its flags */
 void tok_append_lossy(struct buf *out, struct span bytes); /* invalid UTF-8 becomes U+FFFD */
 
 /* tok_clean.c: clean_up_tokenization_spaces on text that comes in parts, each of whole characters */

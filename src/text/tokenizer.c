@@ -184,7 +184,15 @@ int tok_work_begin(struct tok_work *w, const struct tokenizer *t, unsigned flags
 {
     *w = (struct tok_work){.t = t, .flags = flags};
     arena_init(&w->mem, MEM_TEXT, 0);
+    buf_init(&w->piece, MEM_TEXT, LIMIT_OF(text_bytes));
+    buf_init(&w->joined, MEM_TEXT, LIMIT_OF(text_bytes));
     return 0;
+}
+
+void tok_work_again(struct tok_work *w)
+{
+    arena_reset(&w->mem);
+    w->now.n = w->next.n = 0;
 }
 
 void tok_work_end(struct tok_work *w)
@@ -196,6 +204,8 @@ void tok_work_end(struct tok_work *w)
     mem_free(w->heap);
     mem_free(w->nodes);
     tok_match_free(w->match);
+    buf_free(&w->piece);
+    buf_free(&w->joined);
 }
 
 /* Does the text still begin where it began when it is normalised? Not when its first character goes. */

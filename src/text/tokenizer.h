@@ -32,6 +32,11 @@ int tokenizer_encode(const struct tokenizer *t, struct span text, unsigned flags
  * model may pad its embedding) give no text. */
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct buf *out);
 
+/* Append the bytes that one id adds to a text behind the token `behind` (-1: where a text begins): parts of a
+ * character too, nothing for special tokens and ids without a piece. */
+int tokenizer_bytes(const struct tokenizer *t, int32_t behind, int32_t id, struct buf *out);
+/* A token of plain text, for tokenizer_bytes; -1 when there is none. */
+int32_t tokenizer_plain_token(const struct tokenizer *t);
 /* The piece as the file spells it ("Ġthe"); {NULL, 0} for an id without one. Borrowed. */
 struct span tokenizer_token(const struct tokenizer *t, int32_t id);
 /* The id of a piece or an added token, -1 when there is none. */

@@ -302,7 +302,7 @@ static void foreign_set_is_whole(void **state)
         }
     }
     for (int k = 0; k < SCENE_KIND_COUNT; k++)
-        assert_true(asked[k] >= 4);
+        assert_true(asked[k] >= 4 || scene_config_default.question_weight[k] == 0);
     dataset_close(d);
 }
 

@@ -79,9 +79,8 @@ static int close_reference(void **state)
 
 static const float *wanted(const struct reference *r, const char *name)
 {
-    char key[128] = "";
-    strncat(key, name, 100);
-    strcat(key, "/probabilities");
+    char key[128];
+    snprintf(key, sizeof key, "%.100s/probabilities", name);
     const struct st_tensor *t = st_find(r->st, span_str(key));
     assert_non_null(t);
     assert_int_equal(t->bytes, ROWS * VOCAB * sizeof(float));
