@@ -251,6 +251,26 @@ int nun_batch_step(struct nun_model *m, struct nun_generation *const *g, size_t 
 void nun_generation_result(const struct nun_generation *g, struct nun_result *out);
 void nun_generation_cancel(struct nun_generation *g); /* at the next step */
 
+/* ---- texts as vectors -------------------------------------------------------------------------- */
+
+/* A text encoder, or a decoder whose states stand for its texts. One thread at a time. */
+struct nun_embedder;
+
+struct nun_embed_options {
+    struct nun_model_options model;
+    const char *pooling;       /* "mean", "cls", "last", "max", "mean_sqrt_len", "weightedmean"; NULL: as the folder says
+                                  (sentence-transformers' modules.json), else mean for encoders and last for decoders */
+    int normalize;             /* to length 1: 1 yes, -1 no, 0: as the folder says, else no */
+    const char *prompt;        /* name of one of the folder's prompts, put before each text; NULL: its default */
+    bool truncate;             /* cut texts that are too long, instead of refusing them */
+};
+
+int nun_embedder_open(const char *folder, const struct nun_embed_options *options, struct nun_embedder **out);
+void nun_embedder_close(struct nun_embedder *e); /* NULL is fine */
+int nun_embedder_width(const struct nun_embedder *e);
+/* out [width]; *tokens (may be NULL): how many the text took. A text's vector depends on nothing but the text. */
+int nun_embed(struct nun_embedder *e, const char *text, size_t len, float *out, size_t *tokens);
+
 #ifdef __cplusplus
 }
 #endif

@@ -35,7 +35,7 @@ static struct g_tensor *see_blocks(struct looking *k, const struct nn_stack *s, 
     char tail[64];
     for (int i = 0; i < s->facts.layers; i++) {
         x = nn_blocks(k->g, s, x, seq, i, i + 1);
-        snprintf(tail, sizeof tail, "layers.%d", i);
+        snprintf(tail, sizeof tail, s->facts.wiring == NN_POST_ADD ? "layer.%d" : "layers.%d", i);
         see(k, vision, x, tail);
     }
     return x;
@@ -74,7 +74,7 @@ static struct g_tensor *see_connector(struct looking *k, const struct verify_pix
 static int see_text(struct looking *k, const struct verify_pixels *px, struct arena *arena)
 {
     const struct model *m = k->c->m->model;
-    int32_t *ids;
+    int32_t *ids, *types = NULL;
     int rows, length, n_image = 0;
     TRY(verify_ids(json_object_get(k->c->json, "input_ids"), k->c->r.name, arena, &ids, &rows, &length));
     size_t n = (size_t)rows * (size_t)length;
@@ -82,18 +82,23 @@ static int see_text(struct looking *k, const struct verify_pixels *px, struct ar
     if (!pos || !spans || !at)
         return NUN_ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        pos[i] = (int32_t)(i % (size_t)length);
         if (m->facts.image_token >= 0 && ids[i] == m->facts.image_token)
             at[n_image++] = (int32_t)i;
     }
+    for (int r = 0; r < rows; r++)
+        model_positions(m, ids + (size_t)r * (size_t)length, length, pos + (size_t)r * (size_t)length);
+    if (json_object_get(k->c->json, "token_type_ids"))
+        TRY(verify_ids(json_object_get(k->c->json, "token_type_ids"), k->c->r.name, arena, &types, &rows, &length));
     TRY(verify_text_spans(m, json_object_get(k->c->json, "attention_mask"), rows, length, spans));
-    struct nn_seq seq = {.batch = rows, .tokens = length, .pos = filled(k->g, DT_I32, SHAPE1((int64_t)n), pos),
+    struct nn_seq seq = {.types = types ? filled(k->g, DT_I32, SHAPE1((int64_t)n), types) : NULL, .batch = rows, .tokens = length, .pos = filled(k->g, DT_I32, SHAPE1((int64_t)n), pos),
                          .spans = filled(k->g, DT_I32, SHAPE3(rows, length, 2), spans)};
     struct g_tensor *x = nn_tokens(k->g, &m->text, filled(k->g, DT_I32, SHAPE1((int64_t)n), ids), &seq);
     see(k, false, x, m->text.w[NN_pos_w] ? "embeddings" : "embed_tokens");
     if (n_image && px->n)
         x = g_scatter_rows(k->g, x, filled(k->g, DT_I32, SHAPE1(n_image), at), see_connector(k, px));
     x = see_blocks(k, &m->text, false, x, &seq);
+    if (!m->text.w[NN_final_norm_w])
+        return 0;
     x = nn_norm(k->g, &m->text.facts, m->text.w[NN_final_norm_w], m->text.w[NN_final_norm_b], x);
     see(k, false, x, m->text.w[NN_final_norm_b] ? "final_layer_norm" : "language_model.norm");
     see(k, false, x, "model.norm");
@@ -109,7 +114,8 @@ static int compare(struct looking *k)
         bool vision = strstr(path, "vision") != NULL;
         for (int i = 0; i < k->n; i++) {
             const struct seen *s = &k->seen[i];
-            if (s->vision == vision && span_ends(span_str(path), span_str(s->tail))) {
+            size_t at = strlen(path) - (strlen(s->tail) < strlen(path) ? strlen(s->tail) : strlen(path));
+            if (s->vision == vision && !strcmp(path + at, s->tail) && (!at || path[at - 1] == '.')) {
                 TRY(verify_module(k->c, path, g_f32(s->value), (size_t)g_count(s->value)));
                 break;
             }

@@ -26,7 +26,7 @@ int verify_pool_rows(const struct model *m, const int32_t *ids, int rows, int le
 int verify_text_spans(const struct model *m, const json_t *mask, int rows, int length, int32_t *spans)
 {
     for (int r = 0; r < rows; r++) {
-        const json_t *row = json_array_get(mask, (size_t)r);
+        const json_t *row = json_is_array(json_array_get(mask, 0)) ? json_array_get(mask, (size_t)r) : mask;
         int valid = mask ? 0 : length;
         while (valid < length && mask && json_integer_value(json_array_get(row, (size_t)valid)))
             valid++;
