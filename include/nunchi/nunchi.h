@@ -29,6 +29,7 @@ extern "C" {
 
 struct nun_model;      /* weights and facts, shared by all sequences */
 struct nun_timeline;   /* one sequence: tokens, pictures, their state */
+struct nun_grammar;    /* which texts an answer may be, see tools.h */
 struct nun_generation; /* one answer being made on a timeline */
 
 /* ---- models -------------------------------------------------------------------------------- */
@@ -202,6 +203,8 @@ struct nun_generate_options {
     const char *const *stop;   /* strings that end the answer and are not part of it */
     size_t n_stop;
     bool ignore_eos;
+    const struct nun_grammar *grammar; /* what the answer must be (tools.h); it ends only where it is whole; NULL: anything */
+    const char *thinking_end;  /* the grammar holds behind the first such text, "</think>"; NULL: from the beginning */
     int logprobs;              /* alternatives per token for `token`; 0: none */
     /* Text as it becomes certain: whole characters, never a part of a stop string. Non-zero cancels. */
     int (*piece)(void *arg, const char *text, size_t len);

@@ -153,6 +153,7 @@ int ask_options(struct cli *c, const struct nun_model *m, struct nun_generate_op
     out->ignore_eos = cli_flag(c, OPT_ignore_eos);
     out->logprobs = cli_int(c, OPT_logprobs);
     TRY(take_bias(c, s));
+    TRY(ask_constraint(c, out));
     return take_stops(c, out);
 }
 

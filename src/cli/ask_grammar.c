@@ -1,6 +1,8 @@
 /* What --json-schema, --grammar-file and --regex say, for the commands that have them. */
 /* SPDX-License-Identifier: MIT */
+#include "base/limits.h"
 #include "cli/cli.h"
+#include "nunchi/nunchi.h"
 
 int ask_grammar(struct cli *c, struct buf *text, enum nun_grammar_kind *kind, const char **place)
 {
@@ -23,4 +25,21 @@ int ask_grammar(struct cli *c, struct buf *text, enum nun_grammar_kind *kind, co
     buf_str(text, itself ? given : "");
     TRY(itself ? buf_error(text) : ask_read(given, text));
     return 1;
+}
+
+int ask_constraint(struct cli *c, struct nun_generate_options *out)
+{
+    struct buf text;
+    enum nun_grammar_kind kind;
+    const char *place;
+    buf_init(&text, MEM_CLI, LIMIT_OF(text_bytes));
+    int rc = c->grammar ? 0 : ask_grammar(c, &text, &kind, &place);
+    if (rc > 0)
+        rc = nun_grammar_open(kind, buf_cstr(&text), text.len, place, &c->grammar);
+    buf_free(&text);
+    out->grammar = c->grammar;
+    out->thinking_end = cli_text(c, OPT_thinking_end);
+    if (rc >= 0 && out->thinking_end && !c->grammar)
+        return err_set(NUN_EARG, "--thinking-end: there is no schema, grammar or regex that it could end the thinking for");
+    return rc < 0 ? rc : 0;
 }

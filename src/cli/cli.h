@@ -70,6 +70,7 @@ struct cli {
     int n_words;
     const char *(*env)(const char *name);
     const char *const *environ;
+    struct nun_grammar *grammar; /* of ask_constraint; closed with the command */
     struct arena *arena;   /* lives as long as the command */
     bool short_help, json;
 };
@@ -143,6 +144,8 @@ int ask_open(struct cli *c, const char *path, int context, struct nun_model **ou
 int ask_options(struct cli *c, const struct nun_model *m, struct nun_generate_options *out);
 /* The text of --json-schema, --grammar-file or --regex: 1, 0 without one. *place names it in sentences. */
 int ask_grammar(struct cli *c, struct buf *text, enum nun_grammar_kind *kind, const char **place);
+/* The same as a grammar of the options; it is read once and lives as long as the command. */
+int ask_constraint(struct cli *c, struct nun_generate_options *out);
 /* A whole file, or stdin for "-". */
 int ask_read(const char *path, struct buf *out);
 /* Calls `each` for every line of stdin that is not empty; the first failure ends it. */

@@ -97,6 +97,7 @@ int main(int argc, char **argv)
     int rc = run(&c, argc, argv);
     if (rc < 0)
         fprintf(stderr, "nunchi: %s\n", nun_error());
+    nun_grammar_close(c.grammar);
     arena_free(&arena);
     return rc < 0 ? 2 : rc;
 }

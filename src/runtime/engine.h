@@ -13,6 +13,7 @@
 #include "runtime/pages.h"
 #include "runtime/state.h"
 #include "text/chat.h"
+#include "text/grammar.h"
 #include "text/tokenizer.h"
 
 enum { ENGINE_ENDS = 16, ENGINE_CHUNK = 512, ENGINE_PICTURES = 8 };
@@ -70,6 +71,7 @@ struct nun_model {
     struct engine_chat chat, tool_chat; /* tool_chat: for conversations with tools, where there is one */
     json_t *specials;            /* bos_token and its like, for templates */
     struct engine_defaults defaults;
+    struct gram_vocab *words, *first_words; /* texts of tokens, sorted at the first grammar; first_words: at the beginning of an answer, where they differ */
     bool has_preprocess;
     struct preprocess_facts preprocess;
     struct pool *pool;

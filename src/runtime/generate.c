@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/seam.h"
+#include "runtime/constraint.h"
 #include "runtime/sampler.h"
 #include "runtime/stopper.h"
 #include "runtime/timeline.h"
@@ -18,6 +19,7 @@ struct nun_generation {
     struct sampler sampler;
     struct stopper stopper;
     struct tok_stream *stream;   /* NULL without a tokenizer */
+    struct constraint *constraint; /* NULL: anything may be said */
     struct buf text;
     struct nun_alternative *top; /* [logprobs] */
     struct sample_candidate *work; /* [vocab], with logprobs */
@@ -78,6 +80,8 @@ static int prepare(struct nun_generation *g)
     TRY(timeline_need_logits(g->t));
     if (m->tokenizer)
         TRY(tok_stream_create(m->tokenizer, TOK_SKIP_SPECIAL, &g->stream));
+    if (g->o.grammar)
+        TRY(constraint_create(g->t->m, g->o.grammar, g->o.thinking_end, !g->o.ignore_eos, &g->constraint));
     g->stopper = (struct stopper){g->o.stop, g->o.n_stop, 0};
     if (g->o.logprobs) {
         g->top = mem_calloc(MEM_RUNTIME, (size_t)g->o.logprobs, sizeof *g->top);
@@ -122,6 +126,7 @@ void nun_generation_free(struct nun_generation *g)
     if (!g)
         return;
     sampler_free(&g->sampler);
+    constraint_free(g->constraint);
     tok_stream_free(g->stream);
     buf_free(&g->text);
     mem_free(g->top);
@@ -174,7 +179,7 @@ static int tell_token(struct nun_generation *g, int32_t id)
 
 static int take(struct nun_generation *g, int32_t id)
 {
-    bool ends = !g->o.ignore_eos && nun_token_ends(g->t->m, id);
+    bool ends = !g->o.ignore_eos && nun_token_ends(g->t->m, id), complete = false;
     if (tell_token(g, id))
         g->r.finish = NUN_FINISH_CANCEL;
     TRY(ids_push(&g->t->ids, id));
@@ -182,7 +187,9 @@ static int take(struct nun_generation *g, int32_t id)
     if (g->stream && !ends)
         TRY(tok_stream_push(g->stream, id, &g->text));
     TRY(buf_error(&g->text));
-    if (ends)
+    if (g->constraint && !ends)
+        TRY(constraint_take(g->constraint, id, &complete));
+    if (ends || complete)
         g->r.finish = NUN_FINISH_STOP;
     else if (g->r.finish == NUN_FINISH_NONE)
         TRY(emit(g, false));
@@ -201,6 +208,8 @@ static int draw(struct nun_generation *g)
         g->r.finish = NUN_FINISH_CONTEXT;
         return 0;
     }
+    if (g->constraint)
+        TRY(constraint_allow(g->constraint, &g->sampler.allow));
     g->sampler.banned = t->m->ends;
     g->sampler.n_banned = g->r.generated_tokens < (size_t)g->o.min_tokens ? (size_t)t->m->n_ends : 0;
     struct sample_past past = {t->ids.at, t->ids.n, g->r.generated_tokens, t->m->model->facts.image_token};

@@ -147,6 +147,8 @@ void nun_model_close(struct nun_model *m)
     state_pool_free(&m->states);
     close_chat(m);
     close_defaults(m);
+    gram_vocab_free(m->words);
+    gram_vocab_free(m->first_words);
     tokenizer_free(m->tokenizer);
     model_free(m->model);
     pool_free(m->pool);

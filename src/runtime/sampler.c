@@ -32,6 +32,16 @@ size_t nun_sampler_rows(const struct nun_sampler_row **out)
 
 /* ---- drawing ------------------------------------------------------------------------------- */
 
+/* What may not come is not among the candidates, so that no row can bring it back. */
+static void keep_allowed(struct draw *d)
+{
+    int n = 0;
+    for (int i = 0; i < d->n; i++)
+        if (d->p->allow[d->list[i].id / 64] >> (d->list[i].id % 64) & 1)
+            d->list[n++] = d->list[i];
+    d->n = n;
+}
+
 static void run_chain(struct sampler *p, const float *logits, const struct sample_past *past, uint64_t index, struct draw *d)
 {
     size_t last = p->s.penalty_last < 0 ? past->n : p->s.penalty_last ? (size_t)p->s.penalty_last : PENALTY_LAST;
@@ -46,6 +56,8 @@ static void run_chain(struct sampler *p, const float *logits, const struct sampl
         p->list[i] = (struct sample_candidate){i, logits[i]};
     for (size_t i = 0; i < p->n_banned; i++)
         p->list[p->banned[i]].logit = SAMPLE_DEAD;
+    if (p->allow)
+        keep_allowed(d);
     for (int i = 0; i < p->n_chain; i++)
         if (p->s.temperature > 0 || !slots[p->chain[i]].narrows)
             slots[p->chain[i]].run(d);

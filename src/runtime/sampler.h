@@ -24,6 +24,7 @@ struct sampler {
     bool *breaker;                        /* [vocab], ids that end a run for dry; NULL while dry is off */
     const int32_t *banned;                /* [n_banned]: ids that cannot come now; borrowed */
     size_t n_banned;
+    const uint64_t *allow;                /* a bit for every id that may come; NULL: all; borrowed */
     double mu;                            /* mirostat's largest surprise, in bits */
 };
 

@@ -35,7 +35,7 @@ void nun_grammar_close(struct nun_grammar *g)
 int nun_grammar_accepts(const struct nun_grammar *g, const char *text, size_t len)
 {
     struct gram_run *r;
-    TRY(gram_run_create((const struct grammar *)g, &r));
+    TRY(gram_run_create((const struct grammar *)g, true, &r));
     int rc = gram_run_feed(r, span_of(text, len));
     if (rc > 0)
         rc = gram_run_may_end(r);

@@ -175,29 +175,34 @@ static int hex(struct grammar *g, const struct cp_set *s, uint32_t unit, uint32_
     return 0;
 }
 
-static int escape(struct grammar *g, const struct cp_set *s, uint32_t *out)
+static int escape(struct grammar *g, const struct cp_set *s, bool wide, uint32_t *out)
 {
     static const struct { char letter; uint32_t cp; } shorts[] = {
         {'"', '"'}, {'/', '/'}, {'\\', '\\'}, {'b', 8}, {'f', 12}, {'n', 10}, {'r', 13}, {'t', 9}};
     struct making m = {.n = 0};
     uint32_t to;
     for (size_t i = 0; i < sizeof shorts / sizeof *shorts; i++)
-        if (cp_set_has(s, shorts[i].cp))
+        if (cp_set_has(s, shorts[i].cp) && (wide || shorts[i].cp != '/'))
             arrow(&m, (uint8_t)shorts[i].letter, BYTE_DONE);
-    TRY(hex(g, s, 0, 4, 0, &to));
+    struct cp_range controls[32]; /* which have no other way, but for five of them */
+    struct cp_set least = {controls, 0};
+    for (uint32_t cp = 0; cp < 32 && !wide; cp++)
+        if (cp_set_has(s, cp))
+            controls[least.n++] = (struct cp_range){cp, cp};
+    TRY(hex(g, wide ? s : &least, 0, 4, 0, &to));
     arrow(&m, 'u', to);
     return keep(g, &m, out);
 }
 
 /* ---- classes ------------------------------------------------------------------------------- */
 
-static int byte_automaton(struct grammar *g, const struct cp_set *s, enum gram_coding coding, uint32_t *out)
+static int byte_automaton(struct grammar *g, const struct cp_set *s, enum gram_coding coding, bool wide, uint32_t *out)
 {
     struct making m = {.n = 0};
     uint32_t to = BYTE_DEAD;
     TRY(utf8_arrows(g, s, &m, coding == GRAM_JSON));
     if (coding == GRAM_JSON)
-        TRY(escape(g, s, &to));
+        TRY(escape(g, s, wide, &to));
     if (to != BYTE_DEAD) { /* the backslash has its place among the edges: keep them ascending */
         uint32_t at = 0;
         while (at < m.n && m.e[at].hi < '\\')
@@ -243,10 +248,13 @@ int gram_class_of(struct grammar *g, const struct cp_set *set, enum gram_coding 
             *out = slot[h] - 1;
             return 0;
         }
-    uint32_t start;
-    TRY(byte_automaton(g, set, coding, &start));
+    uint32_t start, narrow;
+    TRY(byte_automaton(g, set, coding, true, &start));
+    narrow = start;
+    if (coding == GRAM_JSON)
+        TRY(byte_automaton(g, set, coding, false, &narrow));
     TRY(gram_vec_room(&g->classes, 1, sizeof(struct gram_class)));
-    *gram_class_at(g, g->classes.n) = (struct gram_class){*set, coding, start, hash};
+    *gram_class_at(g, g->classes.n) = (struct gram_class){*set, coding, start, narrow, hash};
     slot[h] = g->classes.n + 1;
     *out = g->classes.n++;
     return 0;

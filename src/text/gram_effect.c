@@ -149,6 +149,7 @@ int gram_apply(struct gram_run *r, const struct gram_effect *fx, uint32_t data, 
     case FX_BELOW: return ((const struct item_data *)intern_at(&r->data, data, &size))->slot[fx->slot] < fx->n;
     case FX_LEAST: return ((const struct item_data *)intern_at(&r->data, data, &size))->slot[fx->slot] >= fx->n;
     case FX_SEE: return see(r, fx, data, out);
+    case FX_WIDE: return r->wide;
     case FX_CLOSE: return may_close(r, fx, data);
     case FX_NOTE: return note(r, data, out);
     case FX_UNIQUE: return unique(r, data, out);

@@ -38,7 +38,8 @@ enum gram_coding { GRAM_RAW, GRAM_JSON };                   /* UTF-8; as inside 
 struct byte_edge { uint8_t lo, hi; uint32_t to; };          /* `to`: a byte state, or BYTE_DONE */
 struct byte_state { uint32_t first, n; };                   /* edges, ascending */
 enum { BYTE_DONE = UINT32_MAX, BYTE_DEAD = UINT32_MAX - 1 };
-struct gram_class { struct cp_set set; enum gram_coding coding; uint32_t start, hash; };
+/* narrow: where an answer in the making begins, which has no escapes but those that JSON needs */
+struct gram_class { struct cp_set set; enum gram_coding coding; uint32_t start, narrow, hash; };
 
 /* ---- nodes --------------------------------------------------------------------------------- */
 
@@ -61,6 +62,7 @@ enum gram_effect_kind {
     FX_SEE,      /* name n of `object` comes; it must not have come, nor anything that stands behind it */
     FX_CLOSE,    /* all that `object` needs must have come */
     FX_NOTE,     /* write down from here */
+    FX_WIDE,     /* the run reads what others wrote; an answer in the making is held to less */
     FX_UNIQUE,   /* what was written down must be new among all that was */
 };
 struct gram_effect { enum gram_effect_kind kind; uint32_t slot, n, object; };

@@ -248,12 +248,29 @@ void gram_run_free(struct gram_run *r)
     mem_free(r);
 }
 
-int gram_run_create(const struct grammar *g, struct gram_run **out)
+int gram_run_twin(const struct gram_run *r, struct gram_run **out)
+{
+    struct gram_run *twin = mem_calloc(MEM_TEXT, 1, sizeof *twin);
+    if (!twin)
+        return NUN_ENOMEM;
+    twin->g = r->g;
+    twin->wide = r->wide;
+    int rc = copy_present(r, twin);
+    if (rc < 0) {
+        gram_run_free(twin);
+        return rc;
+    }
+    *out = twin;
+    return 0;
+}
+
+int gram_run_create(const struct grammar *g, bool wide, struct gram_run **out)
 {
     struct gram_run *r = mem_calloc(MEM_TEXT, 1, sizeof *r);
     if (!r)
         return NUN_ENOMEM;
     r->g = g;
+    r->wide = wide;
     int rc = first_ids(r);
     if (rc >= 0)
         rc = gram_run_begin(r);

@@ -103,7 +103,7 @@ static int look_at(struct gram_run *r, struct cont c)
     if (x->op == OP_END)
         return end_rule(r, c.stack);
     if (x->op == OP_CHAR || x->op == OP_NOTED)
-        return keep(r, (struct item){c, gram_class_at(g, x->a)->start});
+        return keep(r, (struct item){c, r->wide ? gram_class_at(g, x->a)->start : gram_class_at(g, x->a)->narrow});
     if (x->op == OP_SPLIT) {
         for (uint32_t i = 0; i < x->next; i++)
             TRY(push(r, (struct cont){GRAM_AT(g->edges, uint32_t)[x->a + i], c.data, c.stack}));

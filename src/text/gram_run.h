@@ -41,7 +41,7 @@ struct gram_run {
     struct gram_vec todo, kernel, calls, gather, scratch; /* cont, item, call, cont, char */
     struct seen *seen;
     uint32_t n_seen, cap_seen, round;
-    bool may_end;
+    bool may_end, wide;
 };
 
 /* One byte on. STATE_DEAD: it does not fit. */

@@ -5,7 +5,7 @@
 #include "text/gram_schema.h"
 
 #define SCHEMA_DIALECT "https://json-schema.org/draft/2020-12/schema"
-enum { BLANKS_MAX = 64 }; /* white space in a row */
+enum { BLANKS_MAX = 64, INDENT_MAX = 32 }; /* white space in a row: of a text to judge, of an answer */
 
 void *schema_fail(struct schema *s, int code)
 {
@@ -200,22 +200,36 @@ static int write_rule(struct schema *s, uint32_t id)
 
 /* ---- the whole ----------------------------------------------------------------------------- */
 
+/* Behind the whole, an answer has none; elsewhere one blank, or a new line and an indent. */
+static int white_space(struct schema *s)
+{
+    struct gram_builder *b = &s->b;
+    struct cp_range blanks[] = {{9, 10}, {13, 13}, {32, 32}};
+    struct cp_set set;
+    TRY(cp_set_make(s->arena, blanks, 3, &set));
+    s->ws = gram_new_rule(b, "white space");
+    s->end_ws = gram_new_rule(b, "white space at the end");
+    struct gram_expr *wide = EX_SEQ_OF(b, ex_effect(b, (struct gram_effect){.kind = FX_WIDE}), ex_repeat(b, ex_class(b, &set, GRAM_RAW), 1, BLANKS_MAX));
+    struct gram_expr *any = ex_add(b, ex_add(b, ex_new(b, EX_ALT), ex_new(b, EX_EMPTY)), ex_char(b, ' ', GRAM_RAW));
+    any = ex_add(b, any, EX_SEQ_OF(b, ex_char(b, '\n', GRAM_RAW), ex_repeat(b, ex_char(b, ' ', GRAM_RAW), 0, INDENT_MAX)));
+    any = ex_add(b, any, ex_rule(b, s->end_ws));
+    struct gram_expr *end = ex_add(b, ex_add(b, ex_new(b, EX_ALT), ex_new(b, EX_EMPTY)), wide);
+    TRY(b->error);
+    gram_rule_at(b->g, s->ws)->body = any;
+    gram_rule_at(b->g, s->end_ws)->body = end;
+    return 0;
+}
+
 static int shared(struct schema *s)
 {
     const char *integer = s->standard ? "-?(?:0|[1-9]\\d*)(?:\\.0+)?" : "0|-?[1-9]\\d{0,15}";
     const char *long_integer = s->standard ? "-?(?:0|[1-9]\\d*)(?:\\.0+)?(?:[eE]\\+?\\d+)?" : integer;
-    struct cp_range blanks[] = {{9, 10}, {13, 13}, {32, 32}};
-    struct cp_set set;
     TRY(schema_regex(s, SPAN("-?(?:0|[1-9]\\d*)(?:\\.\\d+)?(?:[eE][+-]?\\d+)?"), "number", false, &s->number));
     TRY(schema_regex(s, SPAN("-?(?:0|[1-9]\\d*)(?:\\.\\d+)?"), "number", false, &s->plain_number));
     TRY(schema_regex(s, span_str(integer), "integer", false, &s->plain_integer));
     TRY(schema_regex(s, span_str(long_integer), "integer", false, &s->integer));
     TRY(dfa_any(s->arena, &s->any_text));
-    TRY(cp_set_make(s->arena, blanks, 3, &set));
-    s->ws = gram_new_rule(&s->b, "white space");
-    TRY(s->b.error);
-    gram_rule_at(s->b.g, s->ws)->body = ex_repeat(&s->b, ex_class(&s->b, &set, GRAM_RAW), 0, BLANKS_MAX);
-    return s->b.error;
+    return white_space(s);
 }
 
 static int write_all(struct schema *s, uint32_t *root)
@@ -229,7 +243,7 @@ static int write_all(struct schema *s, uint32_t *root)
         TRY(write_rule(s, i));
     *root = gram_new_rule(&s->b, "root");
     TRY(s->b.error);
-    struct gram_expr *body = EX_SEQ_OF(&s->b, schema_ws(s), ex_rule(&s->b, value), schema_ws(s));
+    struct gram_expr *body = EX_SEQ_OF(&s->b, schema_ws(s), ex_rule(&s->b, value), ex_rule(&s->b, s->end_ws));
     TRY(s->b.error);
     gram_rule_at(s->b.g, *root)->body = body;
     return 0;

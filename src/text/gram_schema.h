@@ -52,7 +52,7 @@ struct schema {
     struct gram_vec homes;           /* schema_home */
     struct intern sets;              /* sets of literals: id i is rule `rule_of[i]` */
     struct gram_vec rule_of;
-    uint32_t ws;                     /* rule of white space */
+    uint32_t ws, end_ws;             /* rules of white space: anywhere, and behind the whole */
     struct dfa number, plain_number, integer, plain_integer, any_text;
 };
 

@@ -22,7 +22,11 @@ void grammar_free(struct grammar *g); /* NULL is fine */
 /* ---- reading a text ------------------------------------------------------------------------ */
 
 struct gram_run;
-int gram_run_create(const struct grammar *g, struct gram_run **out); /* the grammar must outlive it */
+/* The grammar must outlive it. `wide`: all white space that the language allows, for judging texts; without it
+ * only as much as an answer needs. */
+int gram_run_create(const struct grammar *g, bool wide, struct gram_run **out);
+/* A fresh run at the same place. */
+int gram_run_twin(const struct gram_run *r, struct gram_run **out);
 void gram_run_free(struct gram_run *r);                              /* NULL is fine */
 int gram_run_restart(struct gram_run *r);
 /* 1: the text so far and these bytes can go on or end; 0: they cannot, and nothing was taken. */
