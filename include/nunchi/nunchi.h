@@ -48,6 +48,7 @@ struct nun_model_options {
     const char *chat_template; /* Jinja text to use instead of the folder's; NULL: the folder's */
     const struct nun_lora *loras; /* [n_loras]: adapters added to the weights */
     size_t n_loras;
+    bool facts_only;          /* prepare no weights and read no tokenizer: nothing but nun_model_info may be asked */
 };
 
 /* Open a Hugging Face folder. NUN_EFORMAT or NUN_EUNSUP name the file, the key and both values. */

@@ -78,7 +78,7 @@ static void print_tensors(const json_t *list)
 /* What running it takes, where this build can open it. */
 static json_t *memory_of(struct cli *c, const char *path)
 {
-    struct nun_model_options o = {.threads = cli_int(c, OPT_threads)};
+    struct nun_model_options o = {.threads = cli_int(c, OPT_threads), .facts_only = true};
     struct nun_model *m;
     struct nun_model_info info;
     if (nun_model_open(path, &o, &m) < 0)

@@ -7,8 +7,9 @@
 #include "formats/json.h"
 #include "formats/safetensors.h"
 
-/* *config is the caller's; the tensors carry the folder's names and layout, most of them in the map. */
-int gguf_model_open(const char *path, json_t **config, struct safetensors **weights);
+/* *config is the caller's; the tensors carry the folder's names and layout, most of them in the map. facts_only:
+ * matrices whose rows would have to be moved are left in the file's order, and so in the map. */
+int gguf_model_open(const char *path, bool facts_only, json_t **config, struct safetensors **weights);
 int gguf_model_open_bytes(struct span file, const char *place, json_t **config, struct safetensors **weights);
 
 /* What a tensor of the file should be stored as: the caller's choice by name and shape (GGUF's). */

@@ -11,6 +11,7 @@
 
 struct view {
     struct gguf *g;
+    bool facts_only;
     const char *place;
     const struct gguf_arch *arch;
     struct gguf_sizes sizes;
@@ -164,7 +165,7 @@ static int push_tensor(struct view *v, const struct st_tensor *t)
     bool moves = p.layout == GL_ROPE_Q || p.layout == GL_ROPE_K || p.layout == GL_NEOX_QKV;
     if (gguf_piece_rows(&p) && !gguf_piece_raw(&p, 0))
         TRY(compute_rows(v, &p, &out));
-    else if (moves)
+    else if (moves && !(v->facts_only && p.shape.n > 1))
         TRY(move_rows(v, &p, &out));
     return push(v, &out);
 }
@@ -182,7 +183,7 @@ static int read_view(struct view *v, json_t **config)
 }
 
 /* Takes the file over, whatever happens. */
-static int open_view(struct gguf *g, const char *place, json_t **config, struct safetensors **weights)
+static int open_view(struct gguf *g, const char *place, bool facts_only, json_t **config, struct safetensors **weights)
 {
     struct view *v = mem_calloc(MEM_MODEL, 1, sizeof *v);
     json_t *made = NULL;
@@ -191,6 +192,7 @@ static int open_view(struct gguf *g, const char *place, json_t **config, struct 
         return NUN_ENOMEM;
     }
     v->g = g;
+    v->facts_only = facts_only;
     arena_init(&v->arena, MEM_MODEL, 0);
     v->place = arena_strdup(&v->arena, place);
     int rc = v->place ? read_view(v, &made) : NUN_ENOMEM;
@@ -205,16 +207,16 @@ static int open_view(struct gguf *g, const char *place, json_t **config, struct 
     return 0;
 }
 
-int gguf_model_open(const char *path, json_t **config, struct safetensors **weights)
+int gguf_model_open(const char *path, bool facts_only, json_t **config, struct safetensors **weights)
 {
     struct gguf *g;
     TRY(gguf_open(path, &g));
-    return open_view(g, path, config, weights);
+    return open_view(g, path, facts_only, config, weights);
 }
 
 int gguf_model_open_bytes(struct span file, const char *place, json_t **config, struct safetensors **weights)
 {
     struct gguf *g;
     TRY(gguf_open_bytes(file, place, &g));
-    return open_view(g, place, config, weights);
+    return open_view(g, place, false, config, weights);
 }

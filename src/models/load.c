@@ -136,7 +136,7 @@ static int refuse_extra(const struct model *m, const struct stack_row *text, con
     return rc < 0 ? rc : 0;
 }
 
-static int load_into(struct model *m, const char *folder, const struct model_lora *loras, size_t n_loras)
+static int load_into(struct model *m, const char *folder, const struct model_lora *loras, size_t n_loras, bool facts_only)
 {
     char path[4096];
     const struct stack_row *text, *vision;
@@ -144,7 +144,7 @@ static int load_into(struct model *m, const char *folder, const struct model_lor
         return NUN_ENOMEM;
     if (gguf_is_file(folder)) {
         snprintf(path, sizeof path, "%s", folder);
-        TRY(gguf_model_open(folder, &m->config, &m->weights));
+        TRY(gguf_model_open(folder, facts_only, &m->config, &m->weights));
         TRY(model_read_config(m, path, &text, &vision));
     } else {
         TRY(path_join(path, sizeof path, folder, "config.json"));
@@ -176,15 +176,25 @@ int model_load(const char *folder, struct model **out)
     return model_load_with(folder, NULL, 0, out);
 }
 
-int model_load_with(const char *folder, const struct model_lora *loras, size_t n, struct model **out)
+static int load(const char *folder, const struct model_lora *loras, size_t n, bool facts_only, struct model **out)
 {
     TRY(model_new(out));
-    int rc = load_into(*out, folder, loras, n);
+    int rc = load_into(*out, folder, loras, n, facts_only);
     if (rc < 0) {
         model_free(*out);
         *out = NULL;
     }
     return rc;
+}
+
+int model_load_with(const char *folder, const struct model_lora *loras, size_t n, struct model **out)
+{
+    return load(folder, loras, n, false, out);
+}
+
+int model_load_facts(const char *folder, struct model **out)
+{
+    return load(folder, NULL, 0, true, out);
 }
 
 static bool always(void *arg, const char *name)

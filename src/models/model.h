@@ -40,6 +40,8 @@ struct model {
 /* Open a HF folder or a GGUF file: config checked key by key, every tensor checked by name and shape, nothing copied
  * but one-dimensional weights (to float32). A missing, misshapen or extra tensor is an error. */
 int model_load(const char *folder, struct model **out);
+/* The same for facts, names and shapes: rows of some weights may lie in another order than is meant. */
+int model_load_facts(const char *folder, struct model **out);
 /* The same under LoRA adapters; a tensor of an adapter that changes nothing of the model is an error. */
 int model_load_with(const char *folder, const struct model_lora *loras, size_t n, struct model **out);
 /* Random weights for a config (borrowed reference is taken), each tensor from (seed, name): normal with

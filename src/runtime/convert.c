@@ -35,7 +35,7 @@ static int source_open(const char *path, struct source *s)
     char file[PATH_BYTES];
     *s = (struct source){.path = path, .gguf = gguf_is_file(path)};
     if (s->gguf)
-        return gguf_model_open(path, &s->config, &s->weights);
+        return gguf_model_open(path, false, &s->config, &s->weights);
     TRY(path_join(file, sizeof file, path, "config.json"));
     TRY(json_load_file_limited(file, &s->config));
     int rc = st_open(path, &s->weights);

@@ -80,7 +80,7 @@ static int prepare(struct nun_model *m, const struct nun_model_options *o)
     TRY(set_context(m, o->context));
     page_pool_init(&m->pages, f->layers, f->kv_heads, f->head_dim, o->state_bytes);
     state_pool_init(&m->states, nn_state_floats(f, f->layers), o->state_bytes);
-    return model_pack(m->model, m->compute, false, m->pool);
+    return o->facts_only ? 0 : model_pack(m->model, m->compute, false, m->pool);
 }
 
 int engine_create(struct model *model, const struct nun_model_options *options, struct nun_model **out)
@@ -105,6 +105,8 @@ int engine_create(struct model *model, const struct nun_model_options *options, 
 static int load_model(const char *folder, const struct nun_model_options *o, struct model **out)
 {
     size_t n = o ? o->n_loras : 0;
+    if (o && o->facts_only)
+        return model_load_facts(folder, out);
     struct model_lora *list = mem_calloc(MEM_RUNTIME, n + 1, sizeof *list);
     if (!list)
         return NUN_ENOMEM;
@@ -123,6 +125,8 @@ int nun_model_open(const char *folder, const struct nun_model_options *options, 
         return err_set(NUN_EARG, "nun_model_open: no folder, or nowhere to put the model");
     TRY(load_model(folder, options, &model));
     TRY(engine_create(model, options, &m));
+    if (options && options->facts_only)
+        return *out = m, 0;
     int rc = open_tokenizer(m, folder);
     if (rc >= 0)
         rc = open_preprocess(m, folder);

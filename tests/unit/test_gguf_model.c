@@ -109,7 +109,7 @@ static void test_twins_are_their_folders(void **state)
         json_t *config, *theirs;
         snprintf(folder, sizeof folder, FIXTURES "%s", twins[i]);
         snprintf(file, sizeof file, FIXTURES "gguf/%s.gguf", twins[i]);
-        check_ok(gguf_model_open(file, &config, &got));
+        check_ok(gguf_model_open(file, false, &config, &got));
         check_ok(st_open(folder, &want));
         same_tensors(got, want);
         snprintf(file, sizeof file, FIXTURES "%s/config.json", twins[i]);
@@ -139,7 +139,7 @@ static void test_rope_scaling_comes_back(void **state)
         struct safetensors *st;
         double x = -1;
         snprintf(file, sizeof file, FIXTURES "gguf/%s.gguf", facts[i].twin);
-        check_ok(gguf_model_open(file, &config, &st));
+        check_ok(gguf_model_open(file, false, &config, &st));
         check_ok(json_get_double(config, file, facts[i].key, 0, 1e9, &x));
         if (fabs(x - facts[i].want) > 1e-6 * facts[i].want)
             fail_msg("%s: %s: expected %g, found %g", facts[i].twin, facts[i].key, facts[i].want, x);
