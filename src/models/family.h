@@ -33,6 +33,10 @@ weight_when_fn W_MLP_BIAS;       /* facts.mlp_bias */
 weight_when_fn W_QK_NORM;        /* facts.qk_norm */
 weight_when_fn W_HEAD;           /* facts.use_head */
 weight_when_fn W_CONNECTOR_BIAS; /* connector facts */
+weight_when_fn W_CONV_BIAS;      /* facts.ssm.conv_bias */
+weight_when_fn W_SSM_BIAS;       /* facts.ssm.bias */
+weight_when_fn W_SSM_NORM;       /* facts.ssm.norm */
+weight_when_fn W_OWN;            /* the layer shares no other's block */
 
 /* Which layers a weight of scope L is in: all, or those of one mixer or channel part. */
 #define IN_ALL 0
@@ -46,8 +50,9 @@ struct weight_part { const char *of; int at; char times; bool transposed; };
 
 struct weight_row {
     enum nn_role role;
-    const char *name;          /* after the prefix; %d is the layer. %e is the expert: the weight is the tensors of all
-                                  experts one after the other, its shape's first letter their number */
+    const char *name;          /* after the prefix; %d is the layer, %s the one whose block it shares, %t which one of those
+                                  that share it. %e is the expert: the weight is the tensors of all experts one after the
+                                  other, its shape's first letter their number */
     weight_when_fn *when;
     struct weight_part part;   /* zeros: the whole tensor */
     const char *shape;         /* letters; NULL: the role's own */

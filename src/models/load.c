@@ -20,8 +20,13 @@
  * read nothing else. */
 static bool as_float32(enum nn_role role, const struct shape *s)
 {
-    return s->n <= 1 || role == NN_pos_w || role == NN_pool_probe || role == NN_q_norm_w || role == NN_k_norm_w ||
-           role == NN_expert_gate_b || role == NN_expert_up_b || role == NN_expert_down_b;
+    static const enum nn_role floats[] = {
+        NN_pos_w, NN_pool_probe, NN_q_norm_w, NN_k_norm_w, NN_expert_gate_b, NN_expert_up_b, NN_expert_down_b,
+        NN_conv_w, NN_ssm_a, NN_lru_x_b, NN_lru_a_b, NN_mix_k, NN_mix_v, NN_mix_r, NN_mix2_k, NN_mix2_r};
+    for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
+        if (floats[i] == role)
+            return true;
+    return s->n <= 1;
 }
 
 struct file_source { struct quant_folder *files; struct lora_set *loras; };

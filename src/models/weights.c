@@ -17,6 +17,10 @@ bool W_MLP_BIAS(const struct weight_ask *a) { return a->f->mlp_bias; }
 bool W_QK_NORM(const struct weight_ask *a) { return a->f->qk_norm; }
 bool W_HEAD(const struct weight_ask *a) { return a->f->use_head; }
 bool W_CONNECTOR_BIAS(const struct weight_ask *a) { return a->m->facts.connector_bias; }
+bool W_CONV_BIAS(const struct weight_ask *a) { return a->f->ssm.conv_bias; }
+bool W_SSM_BIAS(const struct weight_ask *a) { return a->f->ssm.bias; }
+bool W_SSM_NORM(const struct weight_ask *a) { return a->f->ssm.norm; }
+bool W_OWN(const struct weight_ask *a) { return !a->f->layer[a->layer].share; }
 
 /* ---- one weight ---------------------------------------------------------------------------- */
 
@@ -48,16 +52,20 @@ static bool in_layer(const struct weight_row *row, const struct nn_facts *f, int
 /* The name on disk: prefix, without base, the numbers put in. */
 static int name_of(const struct binding *b, const struct weight_row *row, int layer, int expert, char *out, size_t cap)
 {
+    const struct nn_layer *l = layer < b->f->layers && b->f->layer ? &b->f->layer[layer] : NULL;
+    int owner = l && l->share ? l->share - 1 : layer, turn = l ? l->turn : 0;
     const char *from = row->name;
     size_t at = (size_t)snprintf(out, cap, "%s", b->prefix);
     if (b->base && *b->base && span_starts(span_str(from), span_str(b->base)))
         from += strlen(b->base);
     for (; *from && at + 12 < cap; from++) {
-        bool number = *from == '%' && (from[1] == 'd' || from[1] == 'e');
-        if (number)
-            at += (size_t)snprintf(out + at, cap - at, "%d", *++from == 'd' ? layer : expert);
-        else
+        if (*from != '%') {
             out[at++] = *from;
+            continue;
+        }
+        from++;
+        int number = *from == 'd' ? layer : *from == 'e' ? expert : *from == 's' ? owner : turn;
+        at += (size_t)snprintf(out + at, cap - at, "%d", number);
     }
     out[at < cap ? at : cap - 1] = '\0';
     return *from ? err_set(NUN_ELIMIT, "%s%s: the name is longer than %zu bytes", b->prefix, row->name, cap) : 0;
@@ -188,8 +196,9 @@ static int add_param(const struct binding *b, const struct weight_row *row, int 
     size_t values;
     TRY(shape_count(&p->shape, &values));
     p->index = m->n_params;
-    p->stacked = p->shape.n == 3 && (row->part.times || strstr(row->name, "%e"));
-    p->reversed = row->role == NN_kv_k_w;
+    bool by_head = row->role == NN_lru_x_w || row->role == NN_lru_a_w;
+    p->stacked = p->shape.n == 3 && (row->part.times || strstr(row->name, "%e") || by_head);
+    p->reversed = row->role == NN_kv_k_w || by_head;
     p->exact = is_exact(row->role);
     TRY(add_pieces(b, row, p, layer));
     TRY(b->src->take(b->src->arg, m, row->role, b->f, p));
@@ -209,6 +218,15 @@ static int bind_row(const struct binding *b, const struct weight_row *row, struc
         if (in_layer(row, &s->facts, i))
             TRY(add_param(b, row, i, &s->layer[i][row->role]));
     return 0;
+}
+
+/* What a layer has no weight of its own for it takes from the layer whose block it shares. */
+static void share_weights(struct nn_stack *s)
+{
+    for (int i = 0; i < s->facts.layers; i++)
+        for (int r = 0; r < NN_ROLES && s->facts.layer[i].share; r++)
+            if (!s->layer[i][r])
+                s->layer[i][r] = s->layer[s->facts.layer[i].share - 1][r];
 }
 
 /* Files that were saved without the head lack the base in front of their names. */
@@ -233,6 +251,7 @@ static int bind_stack(struct model *m, const struct stack_row *row, const char *
         return NUN_ENOMEM;
     for (size_t i = 0; i < row->n_weights; i++)
         TRY(bind_row(&b, &row->weights[i], s));
+    share_weights(s);
     return 0;
 }
 

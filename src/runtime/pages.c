@@ -106,6 +106,8 @@ static int own(struct page_table *t, struct page_pool *p, int at)
 
 int page_table_reserve(struct page_table *t, struct page_pool *p, int64_t from, int64_t to)
 {
+    if (!p->page_floats) /* no layer attends */
+        return 0;
     int first = (int)(from / KV_PAGE), need = (int)((to + KV_PAGE - 1) / KV_PAGE);
     TRY(widen(t, p, need));
     for (int i = first; i < t->n && i < need; i++)
@@ -120,7 +122,7 @@ int page_table_reserve(struct page_table *t, struct page_pool *p, int64_t from, 
 
 int page_table_share(struct page_table *to, const struct page_table *from, struct page_pool *p, int64_t positions)
 {
-    int n = (int)((positions + KV_PAGE - 1) / KV_PAGE);
+    int n = p->page_floats ? (int)((positions + KV_PAGE - 1) / KV_PAGE) : 0;
     TRY(widen(to, p, n));
     for (int i = 0; i < n; i++) {
         from->blocks[i]->refs++;
