@@ -27,10 +27,14 @@ static int read_model(const char *path, json_t *config, json_t **doc)
 }
 
 /* In the order in which a folder is searched. A name that begins with '*' is the end of one. */
-static const struct source { const char *name; int (*read)(const char *path, json_t *config, json_t **doc); } sources[] = {
-    {"tokenizer.json", read_tokenizer_json}, {"tokenizer.model", read_model},     {"spiece.model", tok_read_spm},
-    {"vocab.json", tok_read_vocab_json},     {"vocab.txt", tok_read_vocab_txt},   {"*.tiktoken", tok_read_tiktoken},
-    {"*.model", read_model},                 {"*.gguf", tok_read_gguf},
+static const struct source {
+    const char *name;
+    int (*read)(const char *path, json_t *config, json_t **doc);
+    bool alone; /* says all itself: configs beside it are not for it */
+} sources[] = {
+    {"tokenizer.json", read_tokenizer_json, false}, {"tokenizer.model", read_model, false},   {"spiece.model", tok_read_spm, false},
+    {"vocab.json", tok_read_vocab_json, false},     {"vocab.txt", tok_read_vocab_txt, false}, {"*.tiktoken", tok_read_tiktoken, false},
+    {"*.model", read_model, false},                 {"*.gguf", tok_read_gguf, true},
 };
 enum { SOURCES = sizeof sources / sizeof *sources };
 
@@ -105,10 +109,11 @@ int tokenizer_load(const char *path, struct tokenizer **out)
 {
     char file[4096], dir[4096];
     const struct source *source;
-    json_t *config;
     TRY(find_source(path, file, sizeof file, &source));
     folder_of(file, dir, sizeof dir);
-    TRY(tok_config_read(dir, &config));
+    json_t *config = source->alone ? json_object() : NULL;
+    if (!config)
+        TRY(source->alone ? NUN_ENOMEM : tok_config_read(dir, &config));
     int rc = load(file, source, config, out);
     json_decref(config);
     return rc < 0 ? err_at(rc, "%s", file) : 0;
