@@ -3,6 +3,7 @@
 #ifndef NUNCHI_TRAIN_H
 #define NUNCHI_TRAIN_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "nunchi/error.h"
 #ifdef __cplusplus
@@ -30,9 +31,11 @@ struct nun_train_options {
     void *arg;
 };
 
-/* Run a recipe. Writes checkpoints and log.jsonl under its `runs`, the finished model into its `output`.
- * NUN_ESTOP when stopped early. */
+/* Run a recipe. Writes checkpoints, log.jsonl and report.html (curves) under its `runs`, the finished model into its
+ * `output`. NUN_ESTOP when stopped early. */
 int nun_train(const struct nun_train_options *options);
+/* Where a recipe puts things: copies of the paths, NUN_ELIMIT when one does not fit `cap` bytes. */
+int nun_recipe_paths(const char *recipe, char *output, char *runs, size_t cap);
 
 #ifdef __cplusplus
 }

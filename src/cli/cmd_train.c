@@ -3,8 +3,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <jansson.h>
 #include <signal.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
+#include "base/file.h"
+#include "nunchi/eval.h"
+#include "nunchi/nunchi.h"
 #include "nunchi/train.h"
 
 struct watch {
@@ -61,6 +65,34 @@ static int on_step(void *arg, const struct nun_train_progress *p)
     return term_interrupted();
 }
 
+/* ---- answers of the finished model ----------------------------------------------------------- */
+
+static int ask_samples(const char *model, const char *scratch, const char *report, int threads)
+{
+    struct nun_model *m;
+    struct nun_eval_result result;
+    TRY(nun_model_open(model, &(struct nun_model_options){.threads = threads}, &m));
+    int rc = nun_eval(m, &(struct nun_eval_options){.task = nun_eval_task(0, NULL), .scratch = scratch, .count = 60,
+                                                    .questions = 4, .report = report}, &result);
+    nun_model_close(m);
+    return rc;
+}
+
+/* samples.html beside report.html: pictures never seen in training, questions, and what the model says. */
+static int write_samples(struct cli *c, const struct nun_train_options *o)
+{
+    char output[4096], runs[4096], scratch[4200], report[4200];
+    TRY(nun_recipe_paths(o->recipe, output, runs, sizeof runs));
+    TRY(path_join(scratch, sizeof scratch, runs, "samples-XXXXXX"));
+    TRY(path_join(report, sizeof report, runs, "samples.html"));
+    if (!mkdtemp(scratch))
+        return err_errno("%s", scratch);
+    int rc = ask_samples(o->output ? o->output : output, scratch, report, o->threads);
+    if (rc >= 0)
+        cli_say(c, "report: %s/report.html\n", runs);
+    return file_remove_tree(scratch) < 0 && rc >= 0 ? NUN_EIO : rc;
+}
+
 int cmd_train(struct cli *c)
 {
     const char *recipe = cli_word(c);
@@ -77,6 +109,8 @@ int cmd_train(struct cli *c)
     int rc = nun_train(&o);
     term_uncatch_interrupt();
     term_bar_end();
+    if (rc >= 0)
+        return write_samples(c, &o);
     if (rc != NUN_ESTOP)
         return rc;
     cli_say(c, "%s and saved; --resume goes on from there\n", nun_error());

@@ -2,43 +2,16 @@
  * answers with the pictures that the model saw. Everything is inside the file. */
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/file.h"
 #include "eval/task.h"
+#include "formats/html.h"
 
 enum { REPORT_BYTES = 64 << 20 };
-
-static void escaped(struct buf *b, const char *text)
-{
-    static const struct { char from; const char *to; } table[] = {
-        {'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"},
-    };
-    for (; *text; text++) {
-        const char *as = NULL;
-        for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-            if (*text == table[i].from)
-                as = table[i].to;
-        if (as)
-            buf_str(b, as);
-        else
-            buf_char(b, *text);
-    }
-}
-
-static void base64(struct buf *b, const unsigned char *p, size_t n)
-{
-    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < n; i += 3) {
-        size_t left = n - i;
-        unsigned v = (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0u) | (left > 2 ? p[i + 2] : 0u);
-        char four[4] = {digit[v >> 18], digit[v >> 12 & 63], left > 1 ? digit[v >> 6 & 63] : '=',
-                        left > 2 ? digit[v & 63] : '='};
-        buf_append(b, four, 4);
-    }
-}
 
 /* ---- bars ------------------------------------------------------------------------------------ */
 
@@ -49,7 +22,7 @@ static void bar(struct buf *b, int row, const char *name, const struct nun_eval_
     double y = row * BAR_HEIGHT + 4, middle = y + 9;
     double low = BAR_LEFT + s->low * BAR_WIDTH, high = BAR_LEFT + s->high * BAR_WIDTH;
     buf_printf(b, "<text x=\"%d\" y=\"%.0f\" text-anchor=\"end\">", BAR_LEFT - 8, middle + 5);
-    escaped(b, name);
+    html_text(b, name);
     buf_printf(b, "</text><rect x=\"%d\" y=\"%.0f\" width=\"%.1f\" height=\"18\" class=\"%s\"/>", BAR_LEFT, y,
                s->share * BAR_WIDTH, !strcmp(name, "all") ? "all" : "bar");
     buf_printf(b, "<path d=\"M%.1f %.0fH%.1fM%.1f %.0fv10M%.1f %.0fv10\" class=\"whisker\"/>", low, middle, high, low,
@@ -109,16 +82,16 @@ static int in_order(const void *x, const void *y)
 static void sample(struct buf *b, const struct eval_sample *e)
 {
     buf_printf(b, "<figure class=\"%s\"><img alt=\"", e->right ? "right" : "wrong");
-    escaped(b, e->id);
+    html_text(b, e->id);
     buf_printf(b, "\" src=\"data:%s;base64,", e->media);
-    base64(b, e->picture, e->picture_bytes);
+    html_base64(b, e->picture, e->picture_bytes);
     buf_str(b, "\"><figcaption><b>");
-    escaped(b, e->question);
+    html_text(b, e->question);
     buf_printf(b, "</b><br>%s ", e->right ? "✓" : "✗");
-    escaped(b, e->given);
+    html_text(b, e->given);
     if (!e->right) {
         buf_str(b, "<br><span class=\"dim\">expected: ");
-        escaped(b, e->expected);
+        html_text(b, e->expected);
         buf_str(b, "</span>");
     }
     buf_str(b, "</figcaption></figure>\n");
@@ -138,33 +111,18 @@ static void sample_list(struct buf *b, const struct eval_samples *samples)
     buf_str(b, samples->n ? "</div>\n" : "");
 }
 
-static const char style[] =
-    "<style>\n"
-    "body{font:16px/1.45 system-ui,sans-serif;max-width:980px;margin:2em auto;padding:0 1em;color:#222}\n"
-    "svg{width:100%;font-size:14px}.bar{fill:#5b8fd6}.all{fill:#2f5d9e}.whisker{stroke:#111;fill:none}\n"
-    ".grid{stroke:#ddd}.dim{fill:#777;color:#777}table{border-collapse:collapse}\n"
-    "td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #ddd}\n"
-    "td:first-child,th:first-child{text-align:left}.answers{display:flex;flex-wrap:wrap;gap:1em}\n"
-    "figure{width:200px;margin:0;padding:8px;border-radius:8px;border:2px solid #cfe6cf;font-size:14px}\n"
-    "figure.wrong{border-color:#e8b4b4}figcaption{overflow-wrap:anywhere}\n"
-    "img{width:100%;image-rendering:pixelated;border-radius:4px}\n"
-    "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}text{fill:#ddd}.grid{stroke:#444}\n"
-    ".whisker{stroke:#eee}td,th{border-color:#444}}\n</style>\n";
-
 static void heading(struct buf *b, const struct nun_eval_options *o, const struct nun_model_info *model,
                     const struct nun_eval_result *r)
 {
-    buf_str(b, "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">"
-               "<meta name=\"viewport\" content=\"width=device-width\">\n<title>");
-    escaped(b, o->task);
-    buf_str(b, ": ");
-    escaped(b, path_base(model->folder));
-    buf_printf(b, "</title>\n%s<h1>", style);
-    escaped(b, model->folder);
+    char title[256];
+    snprintf(title, sizeof title, "%s: %s", o->task, path_base(model->folder));
+    html_begin(b, title);
+    buf_str(b, "<h1>");
+    html_text(b, model->folder);
     buf_printf(b, " on %s</h1>\n<p>%zu questions about %zu pictures", o->task, r->questions, r->pictures);
     if (o->data) {
         buf_str(b, " of ");
-        escaped(b, o->data);
+        html_text(b, o->data);
     } else {
         buf_printf(b, " of split %s, seed %llu", o->split, (unsigned long long)o->seed);
     }

@@ -1,5 +1,6 @@
 /* The YAML schema of recipes, as tables, and their defaults and checks. */
 /* SPDX-License-Identifier: MIT */
+#include "nunchi/train.h"
 #include "train/recipe.h"
 
 #include <cyaml/cyaml.h>
@@ -140,6 +141,19 @@ void recipe_free(struct recipe *r)
     char last[512] = "";
     cyaml_config_t config = yaml_config(last);
     cyaml_free(&config, &recipe_value, r, 0);
+}
+
+int nun_recipe_paths(const char *path, char *output, char *runs, size_t cap)
+{
+    struct recipe *r;
+    TRY(recipe_load(path, &r));
+    bool fits = strlen(r->output) < cap && strlen(r->runs) < cap;
+    if (fits) {
+        snprintf(output, cap, "%s", r->output);
+        snprintf(runs, cap, "%s", r->runs);
+    }
+    recipe_free(r);
+    return fits ? 0 : err_set(NUN_ELIMIT, "%s: output or runs: longer than %zu bytes", path, cap - 1);
 }
 
 static int mix(const struct recipe_weight *rows, uint32_t n, const char *const *names, int count, float *out, const char *stage)

@@ -1,5 +1,6 @@
 /* The loop: fill, replay, check, clip, update, pack, log, save. */
 /* SPDX-License-Identifier: MIT */
+#include "train/curves.h"
 #include "train/trainer.h"
 
 #include <math.h>
@@ -137,11 +138,21 @@ static int step(struct trainer *t, struct train_graph *g, const struct recipe_st
 
 /* ---- telling ------------------------------------------------------------------------------- */
 
+/* JSON knows no infinities. */
+static const char *number(double v, char text[32])
+{
+    if (!isfinite(v))
+        return "null";
+    snprintf(text, 32, "%.6g", v);
+    return text;
+}
+
 static void log_step(struct trainer *t, const struct step_result *r, double seconds, double flops)
 {
-    buf_printf(&t->log, "{\"step\": %llu, \"stage\": \"%s\", \"loss\": %.6f, \"rate\": %.6g, \"grad_norm\": %.5g, \"seen\": %llu, "
+    char loss[32], norm[32];
+    buf_printf(&t->log, "{\"step\": %llu, \"stage\": \"%s\", \"loss\": %s, \"rate\": %.6g, \"grad_norm\": %s, \"seen\": %llu, "
                         "\"applied\": %s, \"tokens_per_s\": %.0f, \"gflops\": %.1f}\n",
-               (unsigned long long)t->at.step, stage_of(t)->name, r->loss, r->rate, r->norm, (unsigned long long)t->at.seen,
+               (unsigned long long)t->at.step, stage_of(t)->name, number(r->loss, loss), r->rate, number(r->norm, norm), (unsigned long long)t->at.seen,
                r->applied ? "true" : "false", (double)r->tokens / seconds, flops / seconds / 1e9);
 }
 
@@ -293,7 +304,9 @@ static int finish(struct trainer *t)
     char path[4096];
     TRY(train_publish(t, t->options->output ? t->options->output : t->recipe->output));
     TRY(path_join(path, sizeof path, t->recipe->runs, "log.jsonl"));
-    return file_write_durable(path, buf_cstr(&t->log), t->log.len);
+    TRY(file_write_durable(path, buf_cstr(&t->log), t->log.len));
+    TRY(path_join(path, sizeof path, t->recipe->runs, "report.html"));
+    return train_curves(path, t->recipe->name, buf_view(&t->log), t->total_steps);
 }
 
 static int run(struct trainer *t)

@@ -19,6 +19,7 @@
 #include "base/rng.h"
 #include "base/seam.h"
 #include "formats/safetensors.h"
+#include "models/model.h"
 #include "nunchi/train.h"
 #include "train/recipe.h"
 
@@ -63,6 +64,51 @@ static void same_bytes_for_any_threads(void **state)
     run_fresh(2, again);
     assert_string_equal(one, two);
     assert_string_equal(two, again);
+}
+
+/* A report of curves beside the log; and the published tower is as narrow as a recipe asks. */
+static void a_report_is_written(void **state)
+{
+    struct buf b;
+    char hex[65], output[64], runs[64];
+    run_fresh(2, hex);
+    buf_init(&b, MEM_TEST, 64u << 20);
+    assert_int_equal(file_read(RUNS "/report.html", &b), 0);
+    assert_non_null(strstr(buf_cstr(&b), "<svg"));
+    assert_non_null(strstr(buf_cstr(&b), "Learning rate"));
+    assert_null(strstr(buf_cstr(&b), "nan"));
+    buf_free(&b);
+    assert_int_equal(nun_recipe_paths(RECIPE, output, runs, sizeof runs), 0);
+    assert_string_equal(output, OUT);
+    assert_string_equal(runs, RUNS);
+    assert_int_equal(nun_recipe_paths(RECIPE, output, runs, 8), NUN_ELIMIT);
+}
+
+/* Neurons that say nothing go first: the pruned tower sees what it saw. */
+static void light_neurons_are_pruned(void **state)
+{
+    struct model *m;
+    enum { KEEP = 5 };
+    assert_int_equal(model_load(OUT, &m), 0);
+    assert_int_equal(model_make_trainable(m, NULL, NULL), 0);
+    int n = m->vision.facts.intermediate, width = m->vision.facts.hidden;
+    for (int l = 0; l < m->vision.facts.layers; l++)
+        for (int i = KEEP; i < n; i++) /* all but the last KEEP */
+            memset((float *)(uintptr_t)m->vision.layer[l][NN_up_w]->data + (size_t)(i - KEEP) * (size_t)width, 0,
+                   (size_t)width * sizeof(float));
+    const float *up = m->vision.layer[0][NN_up_w]->data, *down = m->vision.layer[0][NN_down_w]->data;
+    float first_in = up[(size_t)(n - KEEP) * (size_t)width], last_out = down[(size_t)width * (size_t)n - 1];
+    assert_int_equal(model_prune_tower(m, KEEP), 0);
+    assert_int_equal(m->vision.facts.intermediate, KEEP);
+    assert_int_equal(m->vision.layer[0][NN_up_w]->shape.d[0], KEEP);
+    assert_int_equal(m->vision.layer[0][NN_up_b]->shape.d[0], KEEP);
+    assert_int_equal(m->vision.layer[0][NN_down_w]->shape.d[1], KEEP);
+    assert_true(up[0] == first_in && down[(size_t)width * KEEP - 1] == last_out);
+    assert_int_equal(model_save(m, OUT "-pruned", DT_F32), 0);
+    model_free(m);
+    assert_int_equal(model_load(OUT "-pruned", &m), 0); /* names, shapes and config agree */
+    assert_int_equal(model_prune_tower(m, 0), NUN_EARG);
+    model_free(m);
 }
 
 static void resume_is_the_same_run(void **state)
@@ -187,7 +233,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_follow_the_schedule), cmocka_unit_test(bad_recipes_are_refused),
-        cmocka_unit_test(kill_minus_nine_changes_nothing), cmocka_unit_test(same_bytes_for_any_threads),
+        cmocka_unit_test(kill_minus_nine_changes_nothing), cmocka_unit_test(same_bytes_for_any_threads), cmocka_unit_test(a_report_is_written),
+                                       cmocka_unit_test(light_neurons_are_pruned),
         cmocka_unit_test(resume_is_the_same_run), cmocka_unit_test(frozen_parts_keep_their_bytes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
