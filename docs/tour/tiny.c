@@ -282,6 +282,7 @@ static void read_tokenizer(struct tokenizer *t, const char *dir)
     for (s = blank(get(file, "added_tokens") + 1); *s != ']'; s = blank(skip_value(s))) {
         int id = (int)number(s, "id");
         string(get(s, "content"), name, sizeof name);
+        free(t->piece[id]); /* a vocabulary may list it too */
         t->piece[id] = copy(name);
         t->n = id >= t->n ? id + 1 : t->n;
     }
