@@ -33,6 +33,7 @@ static const cyaml_schema_field_t stage_fields[] = {
     CYAML_FIELD_UINT("answers", CYAML_FLAG_DEFAULT, struct recipe_stage, answers),
     UINT("questions", struct recipe_stage, questions),
     UINT("decoder_layers", struct recipe_stage, decoder_layers),
+    CYAML_FIELD_BOOL("recompute", CYAML_FLAG_OPTIONAL, struct recipe_stage, recompute),
     CYAML_FIELD_SEQUENCE("learn", CYAML_FLAG_POINTER, struct recipe_stage, learn, &text_value, 1, 16),
     CYAML_FIELD_FLOAT("lr", CYAML_FLAG_DEFAULT, struct recipe_stage, lr),
     FLOAT("weight_decay", struct recipe_stage, weight_decay),

@@ -20,6 +20,7 @@ struct recipe_stage {
     uint32_t answers;         /* of which predicted, at most */
     uint32_t questions;       /* a picture, at most */
     uint32_t decoder_layers;  /* 0: all */
+    bool recompute;           /* blocks are run again on the way back instead of kept: less memory, a third more work */
     char **learn;             /* prefixes of parameter names */
     uint32_t learn_count;
     float lr, weight_decay, clip, dropout;

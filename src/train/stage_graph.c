@@ -36,7 +36,7 @@ static int build(struct train_graph *t, const struct trainer *tr, const struct r
     inputs(t, shape);
     struct g_tensor *features = model_images(g, tr->model, t->pixels);
     struct model_text in = {
-        .seq = {.batch = shape->pictures, .tokens = shape->tokens, .pos = t->pos, .spans = t->spans},
+        .seq = {.batch = shape->pictures, .tokens = shape->tokens, .pos = t->pos, .spans = t->spans, .recompute = s->recompute && learn},
         .ids = t->ids, .images = features, .image_rows = t->image_rows, .pick = t->pick, .layers = (int)s->decoder_layers};
     TRY(nn_routes_for(g, &tr->model->text.facts, &in.seq.routes));
     t->logits = model_logits(g, tr->model, &in);

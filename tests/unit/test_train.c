@@ -84,6 +84,35 @@ static void a_report_is_written(void **state)
     assert_int_equal(nun_recipe_paths(RECIPE, output, runs, 8), NUN_ELIMIT);
 }
 
+/* Activation checkpointing saves memory and changes no bit, dropout included. */
+static void recompute_changes_nothing(void **state)
+{
+    struct buf b, changed;
+    char plain[65], again[65];
+    const char key[] = "    batch: 4\n";
+    run_fresh(2, plain);
+    buf_init(&b, MEM_TEST, 1u << 20);
+    buf_init(&changed, MEM_TEST, 1u << 20);
+    assert_int_equal(file_read(RECIPE, &b), 0);
+    int stages = 0;
+    for (const char *at = buf_cstr(&b), *next; *at; at = next) {
+        next = strstr(at, key);
+        stages += next != NULL;
+        next = next ? next + sizeof key - 1 : at + strlen(at);
+        buf_append(&changed, at, (size_t)(next - at));
+        if (*next)
+            buf_str(&changed, "    recompute: true\n");
+    }
+    assert_int_equal(stages, 2);
+    assert_int_equal(file_write_durable("build/test-train/recompute.yaml", changed.ptr, changed.len), 0);
+    assert_int_equal(fresh(), 0);
+    assert_int_equal(nun_train(&(struct nun_train_options){.recipe = "build/test-train/recompute.yaml", .threads = 2}), 0);
+    result(again);
+    assert_string_equal(plain, again);
+    buf_free(&b);
+    buf_free(&changed);
+}
+
 /* Neurons that say nothing go first: the pruned tower sees what it saw. */
 static void light_neurons_are_pruned(void **state)
 {
@@ -234,7 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_follow_the_schedule), cmocka_unit_test(bad_recipes_are_refused),
         cmocka_unit_test(kill_minus_nine_changes_nothing), cmocka_unit_test(same_bytes_for_any_threads), cmocka_unit_test(a_report_is_written),
-                                       cmocka_unit_test(light_neurons_are_pruned),
+                                       cmocka_unit_test(recompute_changes_nothing), cmocka_unit_test(light_neurons_are_pruned),
         cmocka_unit_test(resume_is_the_same_run), cmocka_unit_test(frozen_parts_keep_their_bytes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
