@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "models/random_model.h"
 
-#define HEAD(arch, type) "{\"architectures\": [\"" arch "\"], \"model_type\": \"" type "\", \"bos_token_id\": 256, \"eos_token_id\": 257, "
+#define HEAD(arch, type) "{\"architectures\": [\"" arch "\"], \"model_type\": \"" type "\", \"bos_token_id\": 0, \"eos_token_id\": 1, "
 #define SIZES(hidden, inner, layers, heads, kv, vocab)                                                                  \
     "\"hidden_size\": " #hidden ", \"intermediate_size\": " #inner ", \"num_hidden_layers\": " #layers                    \
     ", \"num_attention_heads\": " #heads ", \"num_key_value_heads\": " #kv ", \"vocab_size\": " #vocab ", "

@@ -1,0 +1,46 @@
+"""Do GGUF files written by nunchi say the same to llama.cpp? Compares greedy ids, prompt by prompt. Called by
+check_llamacpp.sh: check_llamacpp.py NUNCHI GREEDY.mjs MODEL.gguf [COMPUTE]. Two engines round differently: where
+llama.cpp's own two best are nearer than TIE, either may win, and what follows is not compared."""
+import json
+import subprocess
+import sys
+
+TIE = 0.02
+TOKENS = 24
+PROMPTS = ["Hello", "The quick brown fox jumps over the lazy dog.", "1 + 1 =", "Once upon a time", "A", "def main():\n    return",
+           "What is the capital of France?", "zzzz yyyy xxxx", "Water boils at", "My name is", "In the year 1969,",
+           "Roses are red,", "import numpy as", "The largest planet is", "To be or not to be", "Paris, London, Rome,",
+           "She opened the door and", "Monday, Tuesday,", "Two times three is", "Dear Sir or Madam,"]
+
+
+def ours(nunchi, model, prompt, compute):
+    out = subprocess.run([nunchi, "run", model, "--raw", "--json", "--temp", "0", "-n", str(TOKENS), "--compute", compute,
+                          "--ignore-eos", prompt], capture_output=True, check=True)
+    return json.loads(out.stdout)["tokens"]
+
+
+def main():
+    nunchi, greedy, model = sys.argv[1:4]
+    compute = sys.argv[4] if len(sys.argv) > 4 else "f32"
+    ids = [json.loads(subprocess.run([nunchi, "tokenize", model], input=p.encode(), capture_output=True, check=True).stdout)
+           for p in PROMPTS]
+    lines = subprocess.run(["node", greedy, model, str(TOKENS)], input="".join(json.dumps(i) + "\n" for i in ids).encode(),
+                           capture_output=True, check=True).stdout.splitlines()
+    same = ties = 0
+    wrong = []
+    for prompt, line in zip(PROMPTS, lines, strict=True):
+        theirs, mine = json.loads(line), ours(nunchi, model, prompt, compute)
+        at = next((i for i, (a, b) in enumerate(zip(mine, theirs["ids"])) if a != b), None)
+        if at is None:
+            same += 1
+        elif theirs["gaps"][at] < TIE:
+            ties += 1
+        else:
+            wrong.append(f"{prompt!r}: token {at}: nunchi {mine[at]}, llama.cpp {theirs['ids'][at]}, gap {theirs['gaps'][at]:.3f}")
+    print(f"{model}: {same} of {len(PROMPTS)} the same to the end, {ties} up to a tie, {len(wrong)} differ")
+    print("\n".join(wrong), end="\n" if wrong else "")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
