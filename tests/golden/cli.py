@@ -100,7 +100,7 @@ def case_man_page():
 def case_completions():
     script = nunchi("help", "--completions", "bash")[0]
     lines = "%s\nCOMP_WORDS=(nunchi eval --spl) COMP_CWORD=2; _nunchi; echo \"${COMPREPLY[@]}\"\n" % script
-    lines += "COMP_WORDS=(nunchi in) COMP_CWORD=1; _nunchi; echo \"${COMPREPLY[@]}\"\n"
+    lines += "COMP_WORDS=(nunchi insp) COMP_CWORD=1; _nunchi; echo \"${COMPREPLY[@]}\"\n"
     lines += "COMP_WORDS=(nunchi eval --split h) COMP_CWORD=3; _nunchi; echo \"${COMPREPLY[@]}\"\n"
     done = subprocess.run(["bash", "-c", lines], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
     check(done.stdout.split() == [b"--split", b"inspect", b"heldout"], "%s %s" % (done.stdout, done.stderr))
