@@ -5,11 +5,11 @@
 set -eu
 
 packages='meson ninja-build gcc libc6-dev pkg-config libcmocka-dev libjansson-dev libcyaml-dev libpcre2-dev
-libutf8proc-dev libjpeg-dev libpng-dev libwebp-dev libsqlite3-dev libedit-dev libsodium-dev libfreetype-dev
+libcurl4-openssl-dev libutf8proc-dev libjpeg-dev libpng-dev libwebp-dev libsqlite3-dev libedit-dev libsodium-dev libfreetype-dev
 fonts-dejavu-core fonts-liberation imagemagick git ca-certificates python3'
 commands='meson ninja gcc pkg-config git python3 convert'
 modules='cmocka jansson libcyaml libpcre2-8 libutf8proc libjpeg libpng libwebp libwebpdemux sqlite3 libedit
-libsodium freetype2'
+libsodium freetype2 libcurl'
 files='/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf /usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf'
 
 missing() {

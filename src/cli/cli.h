@@ -89,6 +89,12 @@ static inline double cli_real(const struct cli *c, enum cli_option_id id) { retu
 static inline const char *cli_text(const struct cli *c, enum cli_option_id id) { return c->value[id].text; }
 static inline bool cli_given(const struct cli *c, enum cli_option_id id) { return c->value[id].set; }
 
+/* The cache of huggingface_hub, NULL when the environment names no place; a variable that it shares with us. */
+const char *hub_cache(struct cli *c);
+const char *hub_variable(const struct cli *c, const char *name);
+/* "org/name" becomes its folder in the cache, where it is neither a file nor absent there. */
+int hub_resolve(struct cli *c, const char **model);
+
 /* The next word, or NULL; and the model: --model, or the next word. */
 const char *cli_word(struct cli *c);
 int cli_model(struct cli *c, const char **out);

@@ -414,7 +414,7 @@ int cli_model(struct cli *c, const char **out)
         return err_set(NUN_EARG, "nunchi %s: expected a model, found nothing; see nunchi %s -h",
                        cli_commands[c->command].name, cli_commands[c->command].name);
     *out = m;
-    return 0;
+    return hub_resolve(c, out);
 }
 
 int cli_no_more_words(struct cli *c)
