@@ -2,6 +2,8 @@
  * config again; and what we write from the folder must be what that program wrote. */
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
 #include "../check.h"
 #include "base/file.h"
 #include "formats/gguf.h"
@@ -148,11 +150,145 @@ static void test_rope_scaling_comes_back(void **state)
     }
 }
 
+/* ---- the other way ------------------------------------------------------------------------------- */
+
+static enum dtype float32(void *arg, const struct st_item *tensor) { return DT_F32; }
+
+static void write_twin(const char *twin, const char *path)
+{
+    char file[256];
+    json_t *config;
+    struct safetensors *st;
+    struct gguf_model_plan plan = {.choose = float32};
+    snprintf(file, sizeof file, FIXTURES "%s", twin);
+    check_ok(st_open(file, &st));
+    snprintf(file, sizeof file, FIXTURES "%s/config.json", twin);
+    check_ok(json_load_file_limited(file, &config));
+    unlink(path);
+    check_ok(gguf_model_write(path, config, file, st, &plan));
+    json_decref(config);
+    st_close(st);
+}
+
+/* Metadata that the other program writes and that says nothing about the arithmetic, or says it twice. */
+static bool is_talk(struct span key)
+{
+    static const char *const starts[] = {"general.", "tokenizer."};
+    static const char *const tails[] = {".rope.dimension_count", ".vocab_size", "yarn_beta_fast", "yarn_beta_slow"};
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
+        if (span_starts(key, span_str(starts[i])))
+            return true;
+    for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++)
+        if (span_ends(key, span_str(tails[i])))
+            return true;
+    return false;
+}
+
+static void same_metadata(const char *twin, const struct gguf *got, const struct gguf *want)
+{
+    for (size_t i = 0; i < gguf_value_count(want); i++) {
+        char key[128];
+        const struct gguf_value *w = gguf_value_at(want, i), *g;
+        if (is_talk(w->key))
+            continue;
+        snprintf(key, sizeof key, "%.*s", (int)w->key.len, w->key.ptr);
+        g = gguf_value_find(got, key);
+        bool width = strstr(key, "attention.key_length") || strstr(key, "attention.value_length");
+        if (!g && width && gguf_item_int(w, 0) == 12) /* llama: 48 / 4, as without the key */
+            continue;
+        if (!g)
+            fail_msg("%s: %s is not written", twin, key);
+        if (g->type != w->type || g->count != w->count || g->bytes != w->bytes || memcmp(g->data, w->data, w->bytes) != 0)
+            fail_msg("%s: %s differs: expected %g, found %g", twin, key,
+                     w->type == GGUF_STRING ? 0 : gguf_item_double(w, 0), g->type == GGUF_STRING ? 0 : gguf_item_double(g, 0));
+    }
+}
+
+static void test_folders_become_their_twins(void **state)
+{
+    char path[] = "/tmp/nunchi-gguf-XXXXXX";
+    need_fixtures();
+    close(mkstemp(path));
+    for (int i = 0; i < TWINS; i++) {
+        char file[256];
+        struct gguf *got, *want;
+        write_twin(twins[i], path);
+        snprintf(file, sizeof file, FIXTURES "gguf/%s.gguf", twins[i]);
+        check_ok(gguf_open(path, &got));
+        check_ok(gguf_open(file, &want));
+        assert_int_equal(gguf_version(got), 3);
+        for (size_t k = 0; k < gguf_count(want); k++) {
+            const struct st_tensor *w = gguf_at(want, k), *g = gguf_find(got, span_str(w->name));
+            if (!g)
+                fail_msg("%s: tensor %s is not written", twins[i], w->name);
+            if (!shape_eq(&g->shape, &w->shape))
+                fail_msg("%s: tensor %s has another shape", twins[i], w->name);
+            same_values(g, w);
+        }
+        assert_int_equal(gguf_count(got), gguf_count(want));
+        same_metadata(twins[i], got, want);
+        gguf_close(got);
+        gguf_close(want);
+    }
+    unlink(path);
+}
+
+/* What the format has no words for is refused, not left out. */
+static void test_refusals(void **state)
+{
+    static const struct { const char *folder, *says; } rows[] = {
+        {"gemma2", "query_pre_attn_scalar"}, {"smollm3", "no_rope_layers"}, {"rope-dynamic", "dynamic"},
+        {"llama-gptq", "quantization_config"}, {"clip", "no form in GGUF"}};
+    need_fixtures();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char file[256];
+        json_t *config;
+        struct safetensors *st;
+        struct gguf_model_plan plan = {.choose = float32};
+        snprintf(file, sizeof file, FIXTURES "%s", rows[i].folder);
+        check_ok(st_open(file, &st));
+        snprintf(file, sizeof file, FIXTURES "%s/config.json", rows[i].folder);
+        check_ok(json_load_file_limited(file, &config));
+        check_fails(NUN_EUNSUP, rows[i].says, gguf_model_write("/tmp/nunchi-never.gguf", config, file, st, &plan));
+        assert_false(file_exists("/tmp/nunchi-never.gguf"));
+        json_decref(config);
+        st_close(st);
+    }
+}
+
+/* The formats of a mixture, tensor by tensor, as files of that name have them. */
+static void test_mixtures(void **state)
+{
+    static const struct { const char *mix, *name; int64_t cols; enum dtype want; } rows[] = {
+        {"Q4_K_M", "output.weight", 256, DT_Q6_K},        {"Q4_K_M", "token_embd.weight", 256, DT_Q4_K},
+        {"Q4_K_M", "blk.0.attn_v.weight", 256, DT_Q6_K},  {"Q4_K_M", "blk.3.attn_v.weight", 256, DT_Q4_K},
+        {"Q4_K_M", "blk.4.attn_v.weight", 256, DT_Q6_K},  {"Q4_K_M", "blk.15.ffn_down.weight", 256, DT_Q6_K},
+        {"Q4_K_M", "blk.3.ffn_down.weight", 256, DT_Q4_K}, {"Q4_K_M", "blk.4.ffn_down_exps.weight", 256, DT_Q6_K},
+        {"Q4_K_M", "blk.4.ffn_up.weight", 256, DT_Q4_K},  {"Q4_K_S", "blk.3.attn_v.weight", 256, DT_Q5_K},
+        {"Q4_K_S", "blk.4.attn_v.weight", 256, DT_Q4_K},  {"Q5_K_M", "blk.0.ffn_down.weight", 256, DT_Q6_K},
+        {"Q3_K_M", "blk.1.attn_v.weight", 256, DT_Q5_K},  {"Q3_K_M", "blk.5.attn_output.weight", 256, DT_Q4_K},
+        {"q8_0", "output.weight", 64, DT_Q8_0},           {"Q4_K_M", "blk.4.ffn_up.weight", 64, DT_Q5_0},
+        {"Q6_K", "blk.4.ffn_up.weight", 96, DT_Q8_0},     {"Q4_0", "blk.4.ffn_up.weight", 40, DT_F16}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct gguf_mixing k = {.layers = 16};
+        struct st_item it = {.name = rows[i].name, .dtype = DT_F32, .shape = SHAPE2(8, rows[i].cols)};
+        check_ok(gguf_mix_find(rows[i].mix, &k.mix));
+        enum dtype got = gguf_mix_choose(&k, &it);
+        if (got != rows[i].want)
+            fail_msg("%s %s: expected %s, found %s", rows[i].mix, rows[i].name, dtype_name(rows[i].want), dtype_name(got));
+    }
+    const struct gguf_mix *mix;
+    check_fails(NUN_EARG, "Q4_K_M", gguf_mix_find("Q9", &mix));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_twins_are_their_folders),
         cmocka_unit_test(test_rope_scaling_comes_back),
+        cmocka_unit_test(test_folders_become_their_twins),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_mixtures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
