@@ -128,8 +128,10 @@ static int merge_special(json_t *doc, json_t *added, const json_t *token)
     const json_t *vocab = json_object_get(json_object_get(doc, "model"), "vocab");
     struct span text = token_text(token);
     json_t *known = text.len ? find_listed(added, text) : NULL;
-    if (known)
+    if (known) {
+        TRY(copy_switches(known, token));
         return json_object_set_new(known, "special", json_true()) ? NUN_ENOMEM : 0;
+    }
     if (!text.len)
         return 0;
     json_int_t id = model_id(vocab, text);

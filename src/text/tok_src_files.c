@@ -53,7 +53,16 @@ static void find_roles(struct tok_raw *r, const json_t *config, const char *defa
     }
 }
 
-static int apply_class(struct tok_raw *r, const json_t *config, const char *path)
+/* RoBERTa's mask takes the blank before it along. */
+static int add_mask(json_t *config)
+{
+    if (json_object_get(config, "mask_token"))
+        return 0;
+    json_t *mask = json_pack("{s:s,s:b,s:b}", "content", "<mask>", "lstrip", 1, "normalized", 0);
+    return json_object_set_new(config, "mask_token", mask) ? NUN_ENOMEM : 0;
+}
+
+static int apply_class(struct tok_raw *r, json_t *config, const char *path)
 {
     static const char where[] = "tokenizer_config.json";
     struct span name = tok_json_str(json_object_get(config, "tokenizer_class"));
@@ -69,6 +78,8 @@ static int apply_class(struct tok_raw *r, const json_t *config, const char *path
     r->preset = tok_preset_named(span_str(c->preset));
     r->add_bos = r->add_eos = c->ends;
     find_roles(r, config, c->roles);
+    if (r->role[TOK_MASK] >= 0 && c->ends)
+        TRY(add_mask(config));
     TRY(tok_json_bool(config, where, "add_prefix_space", &prefix));
     r->prefix = prefix ? TOK_PREPEND_ALWAYS : TOK_PREPEND_NEVER;
     return c->ends ? 0 : tok_json_bool(config, where, "add_bos_token", &r->add_bos);
@@ -183,9 +194,9 @@ static int read_lines(struct tok_raw *r, struct span text)
     return 0;
 }
 
-static int read_bert_config(const json_t *config, struct tok_raw *r)
+static int read_bert_config(json_t *config, struct tok_raw *r)
 {
-    static const char where[] = "tokenizer_config.json";
+    static const char where[] = "tokenizer_config.json", clean[] = "clean_up_tokenization_spaces";
     bool han = true, accents;
     TRY(tok_json_bool(config, where, "do_lower_case", &r->lowercase));
     accents = r->lowercase; /* unless told otherwise */
@@ -193,6 +204,8 @@ static int read_bert_config(const json_t *config, struct tok_raw *r)
     TRY(tok_json_bool(config, where, "tokenize_chinese_chars", &han));
     r->keep_accents = !accents;
     r->keep_han = !han;
+    if (!json_object_get(config, clean) && json_object_set_new(config, clean, json_true()))
+        return NUN_ENOMEM;
     return 0;
 }
 

@@ -213,7 +213,7 @@ static void test_spm_trained(void **state)
 
 /* ---- vocab.json, vocab.txt ---- */
 
-#define VOCAB "{\"a\":0,\"b\":1,\"ab\":2,\"\xc4\xa0\":3,\"\xc4\xa0" "ab\":4,\"<|endoftext|>\":5,\"<s>\":6,\"</s>\":7}"
+#define VOCAB "{\"a\":0,\"b\":1,\"ab\":2,\"\xc4\xa0\":3,\"\xc4\xa0" "ab\":4,\"<|endoftext|>\":5,\"<s>\":6,\"</s>\":7,\"<mask>\":8}"
 
 static void test_vocab_json(void **state)
 {
@@ -221,7 +221,7 @@ static void test_vocab_json(void **state)
         {"{}", "ab ab<|endoftext|>", TOK_PARSE_SPECIAL, "ab|\xc4\xa0" "ab|<|endoftext|>"},
         {"{\"tokenizer_class\":\"GPT2TokenizerFast\",\"add_prefix_space\":true}", "ab", 0, "\xc4\xa0" "ab"},
         {"{\"tokenizer_class\":\"GPT2Tokenizer\",\"add_bos_token\":true,\"bos_token\":\"</s>\"}", "ab", TOK_ADD_SPECIAL, "</s>|ab"},
-        {"{\"tokenizer_class\":\"RobertaTokenizer\"}", "ab", TOK_ADD_SPECIAL, "<s>|ab|</s>"},
+        {"{\"tokenizer_class\":\"RobertaTokenizer\"}", "ab <mask>", TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, "<s>|ab|<mask>|</s>"},
         {"{\"tokenizer_class\":\"Qwen2Tokenizer\"}", "ab ab", TOK_ADD_SPECIAL, "ab|\xc4\xa0" "ab"},
     };
     struct tokenizer *t;
@@ -233,12 +233,12 @@ static void test_vocab_json(void **state)
         pieces_are(t, examples[i].text, examples[i].flags, examples[i].pieces);
         tokenizer_free(t);
     }
-    put_text("added_tokens.json", "{\"[X]\":8}");
+    put_text("added_tokens.json", "{\"[X]\":9}");
     t = loaded();
     pieces_are(t, "ab[X]", 0, "ab|[X]");
     tokenizer_free(t);
-    put_text("added_tokens.json", "{\"[X]\":9}");
-    check_fails(NUN_EFORMAT, "\"[X]\" has the id 9", tokenizer_load(dir, &t));
+    put_text("added_tokens.json", "{\"[X]\":10}");
+    check_fails(NUN_EFORMAT, "\"[X]\" has the id 10", tokenizer_load(dir, &t));
     put_text("tokenizer_config.json", "{\"tokenizer_class\":\"CLIPTokenizer\"}");
     put_text("added_tokens.json", "{}");
     check_fails(NUN_EUNSUP, "CLIPTokenizer", tokenizer_load(dir, &t));
@@ -250,10 +250,11 @@ static void test_vocab_json(void **state)
 static void test_vocab_txt(void **state)
 {
     struct tokenizer *t;
-    put_text("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\nA\n\xc3\xa1\n");
+    put_text("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\nA\n\xc3\xa1\n.\n");
     t = loaded();
     pieces_are(t, "AB \xc3\x81[SEP]", TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, "[CLS]|a|##b|a|[SEP]|[SEP]");
     assert_int_equal(tokenizer_role(t, TOK_MASK), 4);
+    text_is(t, (const int32_t[]){5, 6, 9, 5}, 4, 0, SPAN("ab. a"));
     tokenizer_free(t);
     put_text("tokenizer_config.json", "{\"do_lower_case\":false}");
     t = loaded();
