@@ -104,6 +104,8 @@ static int config(const struct tokenizer *t, json_t *o)
         return NUN_ENOMEM;
     if (!json_object_get(o, "tokenizer_class"))
         TRY(set(o, "tokenizer_class", json_string("PreTrainedTokenizerFast")));
+    if (!json_object_get(o, "model_input_names")) /* else that class gives token_type_ids too, which models refuse */
+        TRY(set(o, "model_input_names", json_pack("[s,s]", "input_ids", "attention_mask")));
     if (!json_object_get(o, "clean_up_tokenization_spaces"))
         TRY(set(o, "clean_up_tokenization_spaces", json_false()));
     json_t *decoder = json_object();
