@@ -245,6 +245,7 @@ static int filter_items(struct jinja_run *r, const struct jinja_node *n, struct 
     if (!*items)
         return NUN_ENOMEM;
     for (size_t i = 0; i < all->n; i++) {
+        TRY(jinja_charge(r, 1));
         scope->n = 0;
         TRY(assign(r, n->a, all->at[i]));
         TRY(jinja_eval(r, n->c, &test));
@@ -258,6 +259,7 @@ static int iterate(struct jinja_run *r, struct jinja_loop *l, struct jinja_scope
 {
     struct jinja_value self = {.kind = JV_LOOP, .loop = l};
     for (; l->index0 < l->items->n; l->index0++) {
+        TRY(jinja_charge(r, 1)); /* a body may be empty */
         scope->n = 0;
         TRY(scope_set(r, scope, r->t->loop, self));
         TRY(assign(r, l->node->a, l->items->at[l->index0]));

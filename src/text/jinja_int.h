@@ -226,6 +226,7 @@ struct jinja_parser {
     struct map names;
     struct jinja_around *around;
     unsigned depth, loops;
+    size_t nodes;
 };
 /* Nodes linked in order. */
 struct jinja_list { struct jinja_node *first, **last; };

@@ -89,6 +89,9 @@ int jinja_take_name(struct jinja_parser *p, const struct jinja_str **out)
 
 int jinja_node(struct jinja_parser *p, const struct jinja_token *at, enum jinja_type type, struct jinja_node **out)
 {
+    if (++p->nodes > LIMIT_OF(template_nodes))
+        return err_set(NUN_ELIMIT, "%s:%u:%u: more than %zu texts, tags, names and operators", p->t->place, at->line, at->column,
+                       LIMIT_OF(template_nodes));
     struct jinja_node *n = arena_alloc(&p->t->arena, sizeof *n);
     if (!n)
         return NUN_ENOMEM;
