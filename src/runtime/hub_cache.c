@@ -108,7 +108,7 @@ PUBLIC int nun_hub_find(const char *cache, const char *repo, char *out, size_t c
     name[n] = '\0';
     if (!hub_repo_ok(name) || !hub_revision_ok(revision))
         return 1;
-    snprintf(commit, sizeof commit, "%s", hub_commit_ok(revision) ? revision : "");
+    snprintf(commit, sizeof commit, "%.63s", hub_commit_ok(revision) ? revision : "");
     if (!*commit) {
         int rc = hub_read_ref(cache, name, revision, commit);
         if (rc)
