@@ -48,18 +48,21 @@ struct merge { int32_t left, right, id; uint32_t rank; };
 
 static bool resolve(const struct tokenizer *t, struct span l, struct span r, struct buf *room, struct merge *out)
 {
-    return l.len && r.len && in_model(t, l, &out->left) && in_model(t, r, &out->right) && in_model(t, join(t->model_data, l, r, room), &out->id);
+    bool parts = l.len && r.len && in_model(t, l, &out->left) && in_model(t, r, &out->right);
+    return parts && in_model(t, join(t->model_data, l, r, room), &out->id);
 }
 
-/* "left right", or ["left", "right"], or as the readers of older files write it ["left", "right", rank]. Some vocabularies
- * have pieces with blanks in them: then the blank counts at which both sides and the whole are pieces. */
+/* "left right", or ["left", "right"], or as the readers of older files write it ["left", "right", rank]. Some
+ * vocabularies have pieces with blanks in them: then the blank counts at which both sides and the whole are
+ * pieces. */
 static int read_merge(const struct tokenizer *t, const json_t *m, size_t at, struct buf *room, struct merge *out)
 {
     struct span s = tok_json_str(m), l = tok_json_str(json_array_get(m, 0)), r = tok_json_str(json_array_get(m, 1));
     const json_t *rank = json_array_get(m, 2);
     json_int_t value = rank ? json_integer_value(rank) : (json_int_t)at;
     bool found = false;
-    if (l.ptr && r.ptr && json_array_size(m) <= 3 && (!rank || json_is_integer(rank)) && value >= 0 && value < INT32_MAX)
+    if (l.ptr && r.ptr && json_array_size(m) <= 3 && (!rank || json_is_integer(rank)) && value >= 0 &&
+        value < INT32_MAX)
         found = resolve(t, l, r, room, out);
     for (size_t i = 1; i < s.len && !found; i++)
         found = s.ptr[i] == ' ' && resolve(t, span_of(s.ptr, i), span_from(s, i + 1), room, out);
@@ -67,7 +70,8 @@ static int read_merge(const struct tokenizer *t, const json_t *m, size_t at, str
     out->rank = (uint32_t)value;
     if (found)
         return 0;
-    return err_set(NUN_EFORMAT, "model.merges[%zu]: expected two pieces of the vocabulary that make a third, found \"%.*s%.*s\"",
+    return err_set(NUN_EFORMAT,
+                   "model.merges[%zu]: expected two pieces of the vocabulary that make a third, found \"%.*s%.*s\"",
                    at, (int)(s.ptr ? s.len : l.len), s.ptr ? s.ptr : l.ptr, (int)r.len, r.ptr);
 }
 
@@ -130,8 +134,8 @@ static int32_t last_char(const struct tokenizer *t, int32_t id)
     return tok_model_id(t, span_from(text, at));
 }
 
-/* Which characters stand side by side in pieces: where two do not, no merge ever reaches over. Merges of byte pieces are
- * not of characters; with them the table stays empty and nothing is cut. */
+/* Which characters stand side by side in pieces: where two do not, no merge ever reaches over. Merges of byte
+ * pieces are not of characters; with them the table stays empty and nothing is cut. */
 static int fill_inside(const struct tokenizer *t, struct bpe *b)
 {
     for (size_t i = 0; !b->affixes && i < b->n_order; i++)
@@ -341,7 +345,8 @@ static uint64_t heap_pop(struct heap *h)
 /* Look the pair (at, its next) up anew and queue it. */
 static void consider(const struct bpe *b, struct tok_symbol *s, uint32_t at, struct heap *h)
 {
-    const struct tok_pair *p = s[at].next == NONE ? NULL : tok_pairs_get(&b->pairs, (uint32_t)s[at].id, (uint32_t)s[s[at].next].id);
+    uint32_t next = s[at].next;
+    const struct tok_pair *p = next == NONE ? NULL : tok_pairs_get(&b->pairs, (uint32_t)s[at].id, (uint32_t)s[next].id);
     s[at].rank = p ? p->x : NONE;
     if (!p)
         return;

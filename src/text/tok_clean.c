@@ -1,12 +1,12 @@
-/* Blanks before punctuation go, as the ecosystem does with decoded text when a config asks for it: ten replacements, one
- * after the other over the whole text. Text may come in parts: of each pattern, what the text so far may still turn out
- * to begin is held back. Called by tok_decode.c. */
+/* Blanks before punctuation go, as the ecosystem does with decoded text when a config asks for it: ten
+ * replacements, one after the other over the whole text. Text may come in parts: of each pattern, what the text
+ * so far may still turn out to begin is held back. Called by tok_decode.c. */
 /* SPDX-License-Identifier: MIT */
 #include "text/tok_int.h"
 
 static const struct { const char *from, *to; } rules[TOK_CLEAN_RULES] = {
-    {" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"},
-    {" 're", "'re"},
+    {" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
+    {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
 };
 
 /* The longest k < n so that the first n characters of the pattern end as the pattern begins. */

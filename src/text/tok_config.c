@@ -1,5 +1,6 @@
-/* The facts of the files beside a tokenizer (tokenizer_config.json, special_tokens_map.json) where the ecosystem applies
- * them: listed tokens, roles, what goes around a text, a blank in front, blanks cleaned up. tok_source.c calls it. */
+/* The facts of the files beside a tokenizer (tokenizer_config.json, special_tokens_map.json) where the ecosystem
+ * applies them: listed tokens, roles, what goes around a text, a blank in front, blanks cleaned up. tok_source.c
+ * calls it. */
 /* SPDX-License-Identifier: MIT */
 #include "base/file.h"
 #include "formats/json.h"
@@ -77,7 +78,7 @@ static int copy_switches(json_t *to, const json_t *from)
 
 static int append_token(json_t *added, struct span text, json_int_t id, const json_t *from)
 {
-    bool special = json_is_true(json_object_get(from, "special")); /* which by default is not looked for in normalised text */
+    bool special = json_is_true(json_object_get(from, "special")); /* by default not looked for in normalised text */
     json_t *o = json_pack("{s:I,s:s%,s:b}", "id", id, "content", text.ptr, text.len, "normalized", !special);
     if (!o || json_array_append_new(added, o))
         return NUN_ENOMEM;
@@ -122,7 +123,8 @@ static json_int_t next_id(const json_t *vocab, const json_t *added)
     return next;
 }
 
-/* What a config calls bos, eos, ... is special even when tokenizer.json does not say so; what no file knows gets a new id. */
+/* What a config calls bos, eos, ... is special even when tokenizer.json does not say so; what no file knows gets
+ * a new id. */
 static int merge_special(json_t *doc, json_t *added, const json_t *token)
 {
     const json_t *vocab = json_object_get(json_object_get(doc, "model"), "vocab");
@@ -199,9 +201,11 @@ static const struct { const char *name; bool bos, eos; const char *bos_text, *eo
 /* {"SpecialToken": ...}, and its entry among the special tokens. */
 static int add_end(struct span text, int32_t id, json_t *form, json_t *specials)
 {
-    int bad = json_array_append_new(form, json_pack("{s:{s:s%,s:i}}", "SpecialToken", "id", text.ptr, text.len, "type_id", 0));
+    int bad = json_array_append_new(form, json_pack("{s:{s:s%,s:i}}", "SpecialToken", "id", text.ptr, text.len,
+                                                    "type_id", 0));
     bad |= json_object_setn_new(specials, text.ptr, text.len,
-                                json_pack("{s:s%,s:[i],s:[s%]}", "id", text.ptr, text.len, "ids", (int)id, "tokens", text.ptr, text.len));
+                                json_pack("{s:s%,s:[i],s:[s%]}", "id", text.ptr, text.len, "ids", (int)id, "tokens",
+                                          text.ptr, text.len));
     return bad ? NUN_ENOMEM : 0;
 }
 
@@ -220,19 +224,21 @@ int tok_ends_json(const struct tok_ends *e, json_t **out)
         json_decref(specials);
         return rc;
     }
-    *out = json_pack("{s:s,s:o,s:[{s:{s:s,s:i}},{s:{s:s,s:i}}],s:o}", "type", "TemplateProcessing", "single", form, "pair", "Sequence",
-                     "id", "A", "type_id", 0, "Sequence", "id", "B", "type_id", 1, "special_tokens", specials);
+    *out = json_pack("{s:s,s:o,s:[{s:{s:s,s:i}},{s:{s:s,s:i}}],s:o}", "type", "TemplateProcessing", "single", form,
+                     "pair", "Sequence", "id", "A", "type_id", 0, "Sequence", "id", "B", "type_id", 1, "special_tokens", specials);
     return *out ? 0 : NUN_ENOMEM;
 }
 
-static int end_token(const struct tokenizer *t, const json_t *config, enum tok_role role, const char *usual, struct span *text, int32_t *id)
+static int end_token(const struct tokenizer *t, const json_t *config, enum tok_role role, const char *usual,
+                     struct span *text, int32_t *id)
 {
     struct span named = token_text(json_object_get(config, role_keys[role]));
     *text = named.len ? named : span_str(usual);
     *id = tokenizer_id_of(t, *text);
     if (*id >= 0)
         return 0;
-    return err_set(NUN_EFORMAT, "%s: \"%.*s\" is to be put around texts and is not in the vocabulary", place, (int)text->len, text->ptr);
+    return err_set(NUN_EFORMAT, "%s: \"%.*s\" is to be put around texts and is not in the vocabulary", place,
+                   (int)text->len, text->ptr);
 }
 
 static int write_ends(struct tokenizer *t, const json_t *config, size_t c)

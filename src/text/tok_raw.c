@@ -44,8 +44,8 @@ int tok_raw_push(struct tok_raw *r, struct span text, double score, enum tok_kin
 
 struct split { double key; uint32_t left_len, right_len, order; int32_t left, right; };
 
-/* The best piece first. Where one piece has several splits, the order is that of the ecosystem's converter; here it does
- * not matter, since they have one rank. */
+/* The best piece first. Where one piece has several splits, the order is that of the ecosystem's converter; here
+ * it does not matter, since they have one rank. */
 static int by_key(const void *x, const void *y)
 {
     const struct split *a = x, *b = y;
@@ -107,8 +107,8 @@ static int collect_splits(const struct tok_raw *r, struct splits *out)
     return rc < 0 ? rc : 0;
 }
 
-/* [left, right, rank]: SentencePiece and tiktoken look at the whole piece alone, so all of its splits have one rank, and
- * equal ranks go to the leftmost place. */
+/* [left, right, rank]: SentencePiece and tiktoken look at the whole piece alone, so all of its splits have one
+ * rank, and equal ranks go to the leftmost place. */
 static int append_splits(const struct tok_raw *r, const struct splits *s, json_t *list)
 {
     int rank = 0;
@@ -188,9 +188,10 @@ static json_t *model_json(const struct tok_raw *r)
                          "continuing_subword_prefix", "##", "max_input_chars_per_word", 100, "vocab", object_vocab(r));
     default:
         return json_pack("{s:s,s:n,s:o,s:n,s:n,s:b,s:b,s:b,s:o,s:o}", "type", "BPE", "dropout", "unk_token",
-                         r->preset ? json_null() : role_text(r, TOK_UNK), "continuing_subword_prefix", "end_of_word_suffix",
-                         "fuse_unk", !r->preset, "byte_fallback", (int)r->byte_fallback, "ignore_merges",
-                         r->preset && (r->preset->on & PRESET_WHOLE), "vocab", object_vocab(r), "merges", merges_json(r));
+                         r->preset ? json_null() : role_text(r, TOK_UNK), "continuing_subword_prefix",
+                         "end_of_word_suffix", "fuse_unk", !r->preset, "byte_fallback", (int)r->byte_fallback,
+                         "ignore_merges", r->preset && (r->preset->on & PRESET_WHOLE), "vocab", object_vocab(r),
+                         "merges", merges_json(r));
     }
 }
 
@@ -202,7 +203,8 @@ static json_t *added_json(const struct tok_raw *r)
         bool special = p->kind == TOK_KIND_CONTROL || p->kind == TOK_KIND_UNKNOWN;
         if ((!special && p->kind != TOK_KIND_USER) || !p->text.len)
             continue;
-        if (json_array_append_new(list, json_pack("{s:i,s:s%,s:b,s:b}", "id", (int)i, "content", p->text.ptr, p->text.len,
+        if (json_array_append_new(list, json_pack("{s:i,s:s%,s:b,s:b}", "id", (int)i, "content", p->text.ptr,
+                                                  p->text.len,
                                                   "normalized", 0, "special", (int)special))) {
             json_decref(list);
             return NULL;
@@ -217,7 +219,8 @@ static json_t *charsmap_json(const struct tok_raw *r)
     char *text = mem_alloc(MEM_TEXT, cap);
     if (!text)
         return NULL;
-    sodium_bin2base64(text, cap, (const unsigned char *)r->charsmap.ptr, r->charsmap.len, sodium_base64_VARIANT_ORIGINAL);
+    sodium_bin2base64(text, cap, (const unsigned char *)r->charsmap.ptr, r->charsmap.len,
+                      sodium_base64_VARIANT_ORIGINAL);
     json_t *step = json_pack("{s:s,s:s,s:b}", "type", "Precompiled", "precompiled_charsmap", text, "graphemes", 0);
     mem_free(text);
     return step;
@@ -258,7 +261,8 @@ static json_t *sentencepiece_normalizer(const struct tok_raw *r)
 static json_t *normalizer_json(const struct tok_raw *r)
 {
     if (r->model == TOK_RAW_WORDPIECE)
-        return json_pack("{s:s,s:b,s:b,s:b,s:b}", "type", "BertNormalizer", "clean_text", 1, "handle_chinese_chars", !r->keep_han,
+        return json_pack("{s:s,s:b,s:b,s:b,s:b}", "type", "BertNormalizer", "clean_text", 1, "handle_chinese_chars",
+                         !r->keep_han,
                          "strip_accents", !r->keep_accents, "lowercase", (int)r->lowercase);
     if (!r->preset)
         return sentencepiece_normalizer(r);
@@ -271,9 +275,11 @@ static json_t *byte_level_splitter(const struct tok_raw *r)
     json_t *list = json_array();
     int bad = !list;
     for (size_t i = 0; i < sizeof preset->patterns / sizeof *preset->patterns && preset->patterns[i]; i++)
-        bad |= json_array_append_new(list, json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "Regex", preset->patterns[i],
+        bad |= json_array_append_new(list, json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "Regex",
+                                                     preset->patterns[i],
                                                      "behavior", "Isolated", "invert", 0));
-    bad |= json_array_append_new(list, json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", r->prefix == TOK_PREPEND_ALWAYS,
+    bad |= json_array_append_new(list, json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space",
+                                                 r->prefix == TOK_PREPEND_ALWAYS,
                                                  "trim_offsets", 1, "use_regex", (preset->on & PRESET_GPT2) != 0));
     if (!bad)
         return sequence("pretokenizers", list);
@@ -296,10 +302,12 @@ static json_t *sentencepiece_splitter(const struct tok_raw *r)
 {
     bool words = r->model == TOK_RAW_UNIGRAM && pieces_are_words(r);
     if (r->prefix == TOK_PREPEND_FIRST)
-        return json_pack("{s:s,s:s,s:s,s:b}", "type", "Metaspace", "replacement", MARK, "prepend_scheme", "first", "split", (int)words);
+        return json_pack("{s:s,s:s,s:s,s:b}", "type", "Metaspace", "replacement", MARK, "prepend_scheme", "first",
+                         "split", (int)words);
     if (!words)
         return json_null();
-    return json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "String", MARK, "behavior", "MergedWithNext", "invert", 0);
+    return json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "String", MARK, "behavior",
+                     "MergedWithNext", "invert", 0);
 }
 
 static json_t *splitter_json(const struct tok_raw *r)
@@ -312,12 +320,14 @@ static json_t *splitter_json(const struct tok_raw *r)
 static json_t *decoder_json(const struct tok_raw *r)
 {
     if (r->preset)
-        return json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 1, "trim_offsets", 1, "use_regex", 1);
+        return json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 1, "trim_offsets", 1,
+                         "use_regex", 1);
     if (r->model == TOK_RAW_WORDPIECE)
         return json_pack("{s:s,s:s,s:b}", "type", "WordPiece", "prefix", "##", "cleanup", 1);
-    return json_pack("{s:s,s:[{s:s,s:{s:s},s:s},{s:s},{s:s},{s:s,s:s,s:i,s:i}]}", "type", "Sequence", "decoders", "type", "Replace",
-                     "pattern", "String", MARK, "content", " ", "type", "ByteFallback", "type", "Fuse", "type", "Strip", "content",
-                     " ", "start", r->collapse_spaces ? INT32_MAX : r->prefix != TOK_PREPEND_NEVER, "stop", 0);
+    return json_pack("{s:s,s:[{s:s,s:{s:s},s:s},{s:s},{s:s},{s:s,s:s,s:i,s:i}]}", "type", "Sequence", "decoders",
+                     "type", "Replace", "pattern", "String", MARK, "content", " ", "type", "ByteFallback", "type",
+                     "Fuse", "type", "Strip", "content", " ", "start",
+                     r->collapse_spaces ? INT32_MAX : r->prefix != TOK_PREPEND_NEVER, "stop", 0);
 }
 
 static int end_of(const struct tok_raw *r, enum tok_role role, struct span *text, int32_t *id)
@@ -361,9 +371,9 @@ int tok_raw_document(const struct tok_raw *r, json_t *config, json_t **doc)
     json_t *post = NULL;
     TRY(config_roles(r, config));
     TRY(post_json(r, &post));
-    *doc = json_pack("{s:s,s:n,s:n,s:o,s:o,s:o,s:o,s:o,s:o}", "version", "1.0", "truncation", "padding", "added_tokens", added_json(r),
-                     "normalizer", normalizer_json(r), "pre_tokenizer", splitter_json(r), "post_processor", post, "decoder",
-                     decoder_json(r), "model", model_json(r));
+    *doc = json_pack("{s:s,s:n,s:n,s:o,s:o,s:o,s:o,s:o,s:o}", "version", "1.0", "truncation", "padding",
+                     "added_tokens", added_json(r), "normalizer", normalizer_json(r), "pre_tokenizer",
+                     splitter_json(r), "post_processor", post, "decoder", decoder_json(r), "model", model_json(r));
     if (*doc && json_check(mark) == 0)
         return 0;
     json_decref(*doc);

@@ -7,7 +7,9 @@
 #include "text/tok_int.h"
 
 /* SentencePiece's numbers, which GGUF uses too. */
-enum tok_kind { TOK_KIND_NORMAL = 1, TOK_KIND_UNKNOWN, TOK_KIND_CONTROL, TOK_KIND_USER, TOK_KIND_UNUSED, TOK_KIND_BYTE };
+enum tok_kind {
+    TOK_KIND_NORMAL = 1, TOK_KIND_UNKNOWN, TOK_KIND_CONTROL, TOK_KIND_USER, TOK_KIND_UNUSED, TOK_KIND_BYTE
+};
 
 struct tok_raw_piece { struct span text; double score; enum tok_kind kind; };
 
@@ -39,7 +41,7 @@ struct tok_raw {
     json_t *merges;                 /* NULL: by score (see `ranked`) */
     bool ranked;                    /* scores are tiktoken ranks: smaller is earlier */
     struct span charsmap;           /* SentencePiece's compiled normalisation */
-    enum tok_prepend prefix;        /* a blank in front of: no text, the first piece of text, each between added tokens */
+    enum tok_prepend prefix;        /* a blank in front of no text, the first piece of text, or each */
     bool collapse_spaces, byte_fallback;
     bool lowercase, keep_accents, keep_han; /* WordPiece */
     int32_t role[TOK_ROLE_COUNT];
@@ -52,7 +54,8 @@ int tok_raw_push(struct tok_raw *r, struct span text, double score, enum tok_kin
 /* The document; and in `config` the roles that it does not have yet. */
 int tok_raw_document(const struct tok_raw *r, json_t *config, json_t **doc);
 
-/* Readers of files. `config` is tokenizer_config.json with special_tokens_map.json, {} without them; they may add to it. */
+/* Readers of files. `config` is tokenizer_config.json with special_tokens_map.json, {} without them; they may add
+ * to it. */
 int tok_read_spm(const char *path, json_t *config, json_t **doc);      /* tokenizer.model */
 int tok_read_gguf(const char *path, json_t *config, json_t **doc);     /* *.gguf */
 int tok_read_vocab_json(const char *path, json_t *config, json_t **doc); /* vocab.json with merges.txt beside it */

@@ -1,5 +1,5 @@
-/* Where tokenizers come from: a table of files, each read into one tokenizer.json document. What the files beside it add
- * is the business of tok_config.c. */
+/* Where tokenizers come from: a table of files, each read into one tokenizer.json document. What the files beside
+ * it add is the business of tok_config.c. */
 /* SPDX-License-Identifier: MIT */
 #include "base/file.h"
 #include "formats/json.h"
@@ -32,9 +32,14 @@ static const struct source {
     int (*read)(const char *path, json_t *config, json_t **doc);
     bool alone; /* says all itself: configs beside it are not for it */
 } sources[] = {
-    {"tokenizer.json", read_tokenizer_json, false}, {"tokenizer.model", read_model, false},   {"spiece.model", tok_read_spm, false},
-    {"vocab.json", tok_read_vocab_json, false},     {"vocab.txt", tok_read_vocab_txt, false}, {"*.tiktoken", tok_read_tiktoken, false},
-    {"*.model", read_model, false},                 {"*.gguf", tok_read_gguf, true},
+    {"tokenizer.json", read_tokenizer_json, false},
+    {"tokenizer.model", read_model, false},
+    {"spiece.model", tok_read_spm, false},
+    {"vocab.json", tok_read_vocab_json, false},
+    {"vocab.txt", tok_read_vocab_txt, false},
+    {"*.tiktoken", tok_read_tiktoken, false},
+    {"*.model", read_model, false},
+    {"*.gguf", tok_read_gguf, true},
 };
 enum { SOURCES = sizeof sources / sizeof *sources };
 
@@ -62,7 +67,8 @@ static int search_folder(const char *dir, char *file, size_t cap, const struct s
             best = i;
         }
     }
-    int rc = *out ? path_join(file, cap, dir, names[best]) : err_set(NUN_EIO, "%s: no tokenizer.json, tokenizer.model or vocabulary", dir);
+    int rc = *out ? path_join(file, cap, dir, names[best])
+                  : err_set(NUN_EIO, "%s: no tokenizer.json, tokenizer.model or vocabulary", dir);
     mem_free(names);
     return rc;
 }

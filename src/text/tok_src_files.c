@@ -20,8 +20,8 @@ static bool next_line(struct span *in, struct span *line)
 
 /* ---- vocab.json, merges.txt ---- */
 
-/* Which cut the classes have, whether <s> and </s> go around, and their special tokens where no config names them (in the
- * order of the roles: bos eos pad unk sep cls mask, "-" for none). Others need their tokenizer.json. */
+/* Which cut the classes have, whether <s> and </s> go around, and their special tokens where no config names them
+ * (in the order of the roles: bos eos pad unk sep cls mask, "-" for none). Others need their tokenizer.json. */
 static const struct class { const char *name, *preset; bool ends; const char *roles; } classes[] = {
     {"", "gpt-2", false, "<|endoftext|> <|endoftext|> - <|endoftext|> - - -"},
     {"GPT2Tokenizer", "gpt-2", false, "<|endoftext|> <|endoftext|> - <|endoftext|> - - -"},
@@ -74,7 +74,8 @@ static int apply_class(struct tok_raw *r, json_t *config, const char *path)
         if (span_is(name, classes[i].name))
             c = &classes[i];
     if (!c)
-        return err_set(NUN_EUNSUP, "%s: tokenizer_class \"%.*s\" is not known without a tokenizer.json", path, (int)name.len, name.ptr);
+        return err_set(NUN_EUNSUP, "%s: tokenizer_class \"%.*s\" is not known without a tokenizer.json", path,
+                       (int)name.len, name.ptr);
     r->preset = tok_preset_named(span_str(c->preset));
     r->add_bos = r->add_eos = c->ends;
     find_roles(r, config, c->roles);
@@ -96,7 +97,8 @@ static int read_ids(struct tok_raw *r, const json_t *vocab, enum tok_kind kind, 
     json_object_foreach((json_t *)vocab, key, id) {
         json_int_t v = json_integer_value(id);
         if (!json_is_integer(id) || v < (json_int_t)base || (size_t)v >= base + n || r->piece[v].text.ptr)
-            return err_set(NUN_EFORMAT, "%s: \"%s\" has the id %lld, expected each of %zu..%zu once", path, key, (long long)v, base, base + n - 1);
+            return err_set(NUN_EFORMAT, "%s: \"%s\" has the id %lld, expected each of %zu..%zu once", path, key,
+                           (long long)v, base, base + n - 1);
         const char *copy = arena_strdup(&r->mem, key);
         if (!copy)
             return NUN_ENOMEM;
@@ -244,7 +246,8 @@ static int read_rank(struct tok_raw *r, struct span line, const char *path)
     }
     unsigned long long value = strtoull(digits, &stop, 10);
     if (!text.len || stop == digits || *stop || value != r->n ||
-        sodium_base642bin(bytes, sizeof bytes, text.ptr, text.len, NULL, &n, &end, sodium_base64_VARIANT_ORIGINAL) || end != text.ptr + text.len)
+        sodium_base642bin(bytes, sizeof bytes, text.ptr, text.len, NULL, &n, &end, sodium_base64_VARIANT_ORIGINAL) ||
+            end != text.ptr + text.len)
         return err_set(NUN_EFORMAT, "%s: line %zu: expected base64 and the rank %zu", path, r->n + 1, r->n);
     char *spelled = arena_alloc(&r->mem, 2 * n + 4);
     if (!spelled)

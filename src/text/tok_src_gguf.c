@@ -53,7 +53,8 @@ static int read_pieces(const struct gguf *g, const char *path, struct tok_raw *r
     if (!tokens)
         return err_set(NUN_EFORMAT, "%s: no " KEY("tokens"), path);
     if ((scores && scores->count != tokens->count) || (types && types->count != tokens->count))
-        return err_set(NUN_EFORMAT, "%s: %zu tokens, %zu scores, %zu types", path, tokens->count, scores ? scores->count : 0,
+        return err_set(NUN_EFORMAT, "%s: %zu tokens, %zu scores, %zu types", path, tokens->count,
+                       scores ? scores->count : 0,
                        types ? types->count : 0);
     struct span text;
     for (size_t i = 0, at = 0; gguf_next_string(tokens, &at, &text); i++) {
@@ -77,7 +78,8 @@ static int read_merges(const struct gguf *g, struct tok_raw *r, const char *path
     r->merges = json_array();
     for (size_t at = 0; r->merges && gguf_next_string(merges, &at, &text);)
         if (json_array_append_new(r->merges, json_stringn(text.ptr, text.len)))
-            return err_set(NUN_EFORMAT, "%s: " KEY("merges") ": item %zu is not UTF-8", path, json_array_size(r->merges));
+            return err_set(NUN_EFORMAT, "%s: " KEY("merges") ": item %zu is not UTF-8", path,
+                           json_array_size(r->merges));
     return r->merges ? 0 : NUN_ENOMEM;
 }
 
@@ -88,7 +90,8 @@ static int read_roles(const struct gguf *g, const struct kind *kind, const char 
         int64_t id = -1;
         TRY(gguf_get_int(g, role_keys[i].key, 0, UINT32_MAX, &id));
         if (id >= 0 && id != UINT32_MAX && (size_t)id >= r->n) /* all bits set says "none" */
-            return err_set(NUN_EFORMAT, "%s: %s is %lld, there are %zu tokens", path, role_keys[i].key, (long long)id, r->n);
+            return err_set(NUN_EFORMAT, "%s: %s is %lld, there are %zu tokens", path, role_keys[i].key, (long long)id,
+                           r->n);
         if (id < 0 && (size_t)kind->role[role] < r->n)
             id = kind->role[role];
         r->role[role] = id == UINT32_MAX ? -1 : (int32_t)id;
@@ -141,7 +144,8 @@ int tok_gguf_parse(const struct gguf *g, const char *path, struct tok_raw *r)
         if (span_is(model, kinds[i].name))
             kind = &kinds[i];
     if (!kind)
-        return err_set(NUN_EUNSUP, "%s: " KEY("model") " is \"%.*s\", which is not known", path, (int)model.len, model.ptr ? model.ptr : "");
+        return err_set(NUN_EUNSUP, "%s: " KEY("model") " is \"%.*s\", which is not known", path, (int)model.len,
+                       model.ptr ? model.ptr : "");
     r->model = kind->model;
     r->preset = kind->byte_level ? tok_preset_named(pre) : NULL;
     if (kind->byte_level && !r->preset)

@@ -73,7 +73,8 @@ static int each_field(struct spm *m, struct span message, field_fn *fn)
     while (message.len) {
         struct field f;
         if (!next_field(&message, &f))
-            return err_set(NUN_EFORMAT, "%s: malformed protobuf, %zu bytes before the end of a message", m->place, message.len);
+            return err_set(NUN_EFORMAT, "%s: malformed protobuf, %zu bytes before the end of a message", m->place,
+                           message.len);
         TRY(fn(m, &f));
     }
     return 0;
@@ -144,7 +145,8 @@ int tok_spm_parse(struct span file, const char *place, struct tok_raw *out)
     out->collapse_spaces = true;
     TRY(each_field(&m, file, model_field));
     if (m.model_type != SPM_UNIGRAM && m.model_type != SPM_BPE)
-        return err_set(NUN_EUNSUP, "%s: model_type %llu, expected 1 (unigram) or 2 (BPE)", place, (unsigned long long)m.model_type);
+        return err_set(NUN_EUNSUP, "%s: model_type %llu, expected 1 (unigram) or 2 (BPE)", place,
+                       (unsigned long long)m.model_type);
     out->model = m.model_type == SPM_BPE ? TOK_RAW_BPE : TOK_RAW_UNIGRAM;
     if (!out->n)
         return err_set(NUN_EFORMAT, "%s: no pieces", place);
@@ -182,7 +184,8 @@ static int apply_class(struct tok_raw *r, const json_t *config, const char *plac
 {
     static const char where[] = "tokenizer_config.json";
     struct span name = tok_json_str(json_object_get(config, "tokenizer_class"));
-    bool known = !name.len || span_is(name, "PreTrainedTokenizerFast"), legacy = true, prefix = r->prefix != TOK_PREPEND_NEVER;
+    bool known = !name.len || span_is(name, "PreTrainedTokenizerFast"), legacy = true,
+        prefix = r->prefix != TOK_PREPEND_NEVER;
     size_t extra = 0;
     r->add_bos = !name.len && r->model == TOK_RAW_BPE && r->role[TOK_BOS] >= 0;
     if (span_ends(name, SPAN("Fast")))
@@ -195,7 +198,8 @@ static int apply_class(struct tok_raw *r, const json_t *config, const char *plac
             known = true;
         }
     if (!known)
-        return err_set(NUN_EUNSUP, "%s: tokenizer_class \"%.*s\" is not known without a tokenizer.json", place, (int)name.len, name.ptr);
+        return err_set(NUN_EUNSUP, "%s: tokenizer_class \"%.*s\" is not known without a tokenizer.json", place,
+                       (int)name.len, name.ptr);
     TRY(tok_json_bool(config, where, "add_bos_token", &r->add_bos));
     TRY(tok_json_bool(config, where, "add_eos_token", &r->add_eos));
     TRY(tok_json_bool(config, where, "legacy", &legacy));

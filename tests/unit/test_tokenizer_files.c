@@ -1,5 +1,6 @@
-/* Older vocabularies (SentencePiece, GGUF, vocab.json with merges.txt, vocab.txt, tiktoken) and the configs beside them:
- * against ids that SentencePiece gave, and on small files written here whose ids are worked out by hand. */
+/* Older vocabularies (SentencePiece, GGUF, vocab.json with merges.txt, vocab.txt, tiktoken) and the configs
+ * beside them: against ids that SentencePiece gave, and on small files written here whose ids are worked out by
+ * hand. */
 /* SPDX-License-Identifier: MIT */
 #include <pthread.h>
 #include <sodium.h>
@@ -152,12 +153,16 @@ static void test_spm_configs(void **state)
 {
     static const struct { const char *config, *text; unsigned flags; const char *pieces; } examples[] = {
         {"{\"tokenizer_class\":\"LlamaTokenizer\"}", "ab", TOK_ADD_SPECIAL, "<s>|" MARK "a|b"},
-        {"{\"tokenizer_class\":\"LlamaTokenizerFast\",\"add_eos_token\":true,\"add_bos_token\":false}", "ab", TOK_ADD_SPECIAL, MARK "a|b|</s>"},
+        {"{\"tokenizer_class\":\"LlamaTokenizerFast\",\"add_eos_token\":true,\"add_bos_token\":false}", "ab",
+         TOK_ADD_SPECIAL, MARK "a|b|</s>"},
         {"{\"tokenizer_class\":\"LlamaTokenizer\",\"legacy\":false}", "a</s>a", TOK_PARSE_SPECIAL, MARK "a|</s>|a"},
-        {"{\"tokenizer_class\":\"LlamaTokenizer\",\"legacy\":true}", "a</s>a", TOK_PARSE_SPECIAL, MARK "a|</s>|" MARK "a"},
+        {"{\"tokenizer_class\":\"LlamaTokenizer\",\"legacy\":true}", "a</s>a", TOK_PARSE_SPECIAL,
+         MARK "a|</s>|" MARK "a"},
         {"{\"tokenizer_class\":\"LlamaTokenizer\",\"add_prefix_space\":false}", "ab", 0, "a|b"},
-        {"{\"tokenizer_class\":\"T5Tokenizer\",\"extra_ids\":2}", "a<extra_id_1>", TOK_PARSE_SPECIAL | TOK_ADD_SPECIAL, MARK "a|<extra_id_1>|</s>"},
-        {"{\"added_tokens_decoder\":{\"7\":{\"content\":\"[X]\",\"special\":true}}}", "a[X]", TOK_PARSE_SPECIAL, MARK "a|[X]"},
+        {"{\"tokenizer_class\":\"T5Tokenizer\",\"extra_ids\":2}", "a<extra_id_1>",
+         TOK_PARSE_SPECIAL | TOK_ADD_SPECIAL, MARK "a|<extra_id_1>|</s>"},
+        {"{\"added_tokens_decoder\":{\"7\":{\"content\":\"[X]\",\"special\":true}}}", "a[X]", TOK_PARSE_SPECIAL,
+         MARK "a|[X]"},
         {"{\"pad_token\":\"[PAD]\"}", "[PAD]", TOK_PARSE_SPECIAL, "[PAD]"},
     };
     static const char *const pieces[] = {"a", "b", MARK, MARK "a"};
@@ -213,15 +218,18 @@ static void test_spm_trained(void **state)
 
 /* ---- vocab.json, vocab.txt ---- */
 
-#define VOCAB "{\"a\":0,\"b\":1,\"ab\":2,\"\xc4\xa0\":3,\"\xc4\xa0" "ab\":4,\"<|endoftext|>\":5,\"<s>\":6,\"</s>\":7,\"<mask>\":8}"
+#define VOCAB                                                                                                  \
+    "{\"a\":0,\"b\":1,\"ab\":2,\"\xc4\xa0\":3,\"\xc4\xa0" "ab\":4,\"<|endoftext|>\":5,\"<s>\":6,\"</s>\":7,\"<mask>\":8}"
 
 static void test_vocab_json(void **state)
 {
     static const struct { const char *config, *text; unsigned flags; const char *pieces; } examples[] = {
         {"{}", "ab ab<|endoftext|>", TOK_PARSE_SPECIAL, "ab|\xc4\xa0" "ab|<|endoftext|>"},
         {"{\"tokenizer_class\":\"GPT2TokenizerFast\",\"add_prefix_space\":true}", "ab", 0, "\xc4\xa0" "ab"},
-        {"{\"tokenizer_class\":\"GPT2Tokenizer\",\"add_bos_token\":true,\"bos_token\":\"</s>\"}", "ab", TOK_ADD_SPECIAL, "</s>|ab"},
-        {"{\"tokenizer_class\":\"RobertaTokenizer\"}", "ab <mask>", TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL, "<s>|ab|<mask>|</s>"},
+        {"{\"tokenizer_class\":\"GPT2Tokenizer\",\"add_bos_token\":true,\"bos_token\":\"</s>\"}", "ab",
+         TOK_ADD_SPECIAL, "</s>|ab"},
+        {"{\"tokenizer_class\":\"RobertaTokenizer\"}", "ab <mask>", TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL,
+         "<s>|ab|<mask>|</s>"},
         {"{\"tokenizer_class\":\"Qwen2Tokenizer\"}", "ab ab", TOK_ADD_SPECIAL, "ab|\xc4\xa0" "ab"},
     };
     struct tokenizer *t;
@@ -297,7 +305,8 @@ static void test_tiktoken(void **state)
     check_fails(NUN_EUNSUP, "2 ranks belong to no family", tok_tiktoken_parse(SPAN("YQ== 0\nYg== 1\n"), "x", &raw));
     tok_raw_free(&raw);
     tok_raw_init(&raw);
-    check_fails(NUN_EFORMAT, "line 2: expected base64 and the rank 1", tok_tiktoken_parse(SPAN("YQ== 0\nYg== 2\n"), "x", &raw));
+    check_fails(NUN_EFORMAT, "line 2: expected base64 and the rank 1",
+                tok_tiktoken_parse(SPAN("YQ== 0\nYg== 2\n"), "x", &raw));
     tok_raw_free(&raw);
     buf_free(&b);
 }
@@ -345,7 +354,13 @@ static void put_id(struct buf *b, const char *key, int id)
     put_u32(b, (uint32_t)id);
 }
 
-struct vocabulary { const char *model, *pre, *tokens, *merges; const int *types; const float *scores; size_t n; int bos, unk, eos; };
+struct vocabulary {
+    const char *model, *pre, *tokens, *merges;
+    const int *types;
+    const float *scores;
+    size_t n; /* of types and scores */
+    int bos, unk, eos;
+};
 
 static void put_gguf(const struct vocabulary *v)
 {
@@ -354,8 +369,8 @@ static void put_gguf(const struct vocabulary *v)
     buf_str(&b, "GGUF");
     put_u32(&b, 3);
     put_u64(&b, 0);
-    put_u64(&b, 2 + (v->pre != NULL) + (v->merges != NULL) + (v->types != NULL) + (v->scores != NULL) + (v->bos >= 0) + (v->unk > 0) +
-                    (v->eos > 0));
+    put_u64(&b, 2 + (v->pre != NULL) + (v->merges != NULL) + (v->types != NULL) + (v->scores != NULL) + (v->bos >= 0) +
+                    (v->unk > 0) + (v->eos > 0));
     put_key(&b, "model", 8);
     put_string(&b, v->model);
     put_strings(&b, "tokens", v->tokens);
@@ -393,11 +408,15 @@ static void test_gguf_models(void **state)
     static const int types[] = {2, 3, 3, 1, 1, 1, 1, 4};
     static const float scores[] = {0, 0, 0, -9, -9, -9, -1, 0};
     static const struct { struct vocabulary v; const char *text, *pieces; } examples[] = {
-        {{"llama", NULL, "<unk> <s> </s> a b " MARK " " MARK "a [x]", NULL, types, scores, 8, -1, 0, 0}, "ab[x]</s>", "<s>|" MARK "a|b|[x]|</s>"},
-        {{"t5", NULL, "<unk> <s> </s> a b " MARK " " MARK "a [x]", NULL, types, scores, 8, -1, 0, 0}, "ab  a", MARK "a|b|" MARK "a|<s>"},
-        {{"gpt2", "llama-bpe", "a b ab \xc4\xa0 \xc4\xa0" "ab <s>", "a_b \xc4\xa0_ab", NULL, NULL, 6, 5, 0, 0}, "ab ab", "<s>|ab|\xc4\xa0" "ab"},
+        {{"llama", NULL, "<unk> <s> </s> a b " MARK " " MARK "a [x]", NULL, types, scores, 8, -1, 0, 0}, "ab[x]</s>",
+         "<s>|" MARK "a|b|[x]|</s>"},
+        {{"t5", NULL, "<unk> <s> </s> a b " MARK " " MARK "a [x]", NULL, types, scores, 8, -1, 0, 0}, "ab  a",
+         MARK "a|b|" MARK "a|<s>"},
+        {{"gpt2", "llama-bpe", "a b ab \xc4\xa0 \xc4\xa0" "ab <s>", "a_b \xc4\xa0_ab", NULL, NULL, 6, 5, 0, 0},
+         "ab ab", "<s>|ab|\xc4\xa0" "ab"},
         {{"gpt2", "qwen2", "a b ab \xc4\xa0 \xc4\xa0" "ab", "a_b \xc4\xa0_ab", NULL, NULL, 5, -1, 0, 0}, "abb", "ab|b"},
-        {{"bert", NULL, "[PAD] [UNK] [CLS] [SEP] " MARK "a b x", NULL, NULL, NULL, 7, 2, 1, 3}, "aB y", "[CLS]|a|##b|[UNK]|[SEP]"},
+        {{"bert", NULL, "[PAD] [UNK] [CLS] [SEP] " MARK "a b x", NULL, NULL, NULL, 7, 2, 1, 3}, "aB y",
+         "[CLS]|a|##b|[UNK]|[SEP]"},
     };
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
         put_gguf(&examples[i].v);
@@ -439,10 +458,11 @@ static void test_gguf_refusals(void **state)
 
 /* ---- configs beside a tokenizer.json ---- */
 
-#define JSON(splitter, extra)                                                                                              \
-    "{\"added_tokens\":[{\"id\":6,\"content\":\"<s>\",\"special\":true,\"normalized\":false},"                             \
-    "{\"id\":7,\"content\":\"[X]\",\"special\":false}],\"pre_tokenizer\":" splitter ",\"decoder\":{\"type\":\"ByteLevel\"}," \
-    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\".\":2,\"\xc4\xa0\":3,\"'\":4,\"s\":5" extra "},\"merges\":[]}}"
+#define JSON(splitter)                                                                                         \
+    "{\"added_tokens\":[{\"id\":6,\"content\":\"<s>\",\"special\":true,\"normalized\":false},"                 \
+    "{\"id\":7,\"content\":\"[X]\",\"special\":false}],\"pre_tokenizer\":" splitter                            \
+    ",\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\","                                       \
+    "\"vocab\":{\"a\":0,\"b\":1,\".\":2,\"\xc4\xa0\":3,\"'\":4,\"s\":5},\"merges\":[]}}"
 #define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false}"
 
 static void test_configs(void **state)
@@ -451,16 +471,19 @@ static void test_configs(void **state)
         {"{}", "a .", "\xc4\xa0|a|\xc4\xa0|.", " a ."},
         {"{\"tokenizer_class\":\"X\"}", "a .", "a|\xc4\xa0|.", "a ."},
         {"{\"add_prefix_space\":true}", "a .", "\xc4\xa0|a|\xc4\xa0|.", " a ."},
-        {"{\"clean_up_tokenization_spaces\":true}", "a .  .a ' b 's ' s '", "a|\xc4\xa0|.|\xc4\xa0|\xc4\xa0|.|a|\xc4\xa0|'|\xc4\xa0|b|\xc4\xa0|'|s|\xc4\xa0|'|\xc4\xa0|s|\xc4\xa0|'",
+        {"{\"clean_up_tokenization_spaces\":true}", "a .  .a ' b 's ' s '",
+         "a|\xc4\xa0|.|\xc4\xa0|\xc4\xa0|.|a|\xc4\xa0|'|\xc4\xa0|b|\xc4\xa0|'|s|\xc4\xa0|'|\xc4\xa0|s|\xc4\xa0|'",
          "a. .a'b's's '"},
-        {"{\"tokenizer_class\":\"LlamaTokenizer\",\"eos_token\":\"[X]\",\"add_eos_token\":true}", "a", "<s>|a|[X]", NULL},
+        {"{\"tokenizer_class\":\"LlamaTokenizer\",\"eos_token\":\"[X]\",\"add_eos_token\":true}", "a", "<s>|a|[X]",
+         NULL},
         {"{\"tokenizer_class\":\"GPTNeoXTokenizerFast\"}", "a", "a", "a"},
-        {"{\"added_tokens_decoder\":{\"7\":{\"content\":\"[X]\",\"lstrip\":true,\"special\":false}}}", "a [X]", "a|[X]", "a[X]"},
+        {"{\"added_tokens_decoder\":{\"7\":{\"content\":\"[X]\",\"lstrip\":true,\"special\":false}}}", "a [X]",
+         "a|[X]", "a[X]"},
         {"{\"sep_token\":\"[SEP]\"}", "a[SEP]", "a|[SEP]", NULL},
         {"{\"additional_special_tokens\":[\"[X]\",\"[Y]\"]}", "[Y]a[X]", "[Y]|a|[X]", NULL},
         {"{\"extra_special_tokens\":{\"image_token\":\"[I]\"}}", "a[I]", "a|[I]", NULL},
     };
-    put_text("tokenizer.json", JSON(BYTE_LEVEL, ""));
+    put_text("tokenizer.json", JSON(BYTE_LEVEL));
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
         put_text("tokenizer_config.json", examples[i].config);
         struct tokenizer *t = loaded();
@@ -474,8 +497,10 @@ static void test_configs(void **state)
 /* All that the replacements do, on whole texts and one after the other. */
 static void clean_slowly(char *text)
 {
-    static const char *const rules[][2] = {{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
-        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+    static const char *const rules[][2] = {
+        {" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
+        {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+    };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         for (char *p = text; (p = strstr(p, rules[i][0])); p += strlen(rules[i][1])) {
             size_t from = strlen(rules[i][0]), to = strlen(rules[i][1]);
@@ -569,8 +594,9 @@ static void check_time(const char *what, const struct tokenizer *t, size_t bytes
 }
 
 static const char *const hostile[][2] = {
-    {"a", ""}, {"A", "1"}, {" ", ""}, {" ", "x"}, {" ", "1"}, {"\n", ""}, {"\n ", "x"}, {"\t", "x"}, {"'", ""}, {"!", "a"}, {"1", ""}, {"1", "a"},
-    {"\xe6\x97\xa5", ""}, {"\xcc\x81", ""}, {"Aa", ""}, {"a ", ""}, {MARK, ""}, {" .", ""}, {"<|", ""}, {"IMGIMGA", ""}, {"(", ""},
+    {"a", ""}, {"A", "1"}, {" ", ""}, {" ", "x"}, {" ", "1"}, {"\n", ""}, {"\n ", "x"}, {"\t", "x"}, {"'", ""}, {"!", "a"},
+    {"1", ""}, {"1", "a"}, {"\xe6\x97\xa5", ""}, {"\xcc\x81", ""}, {"Aa", ""}, {"a ", ""}, {MARK, ""}, {" .", ""},
+    {"<|", ""}, {"IMGIMGA", ""}, {"(", ""},
 };
 
 static void test_hostile_models(void **state)
@@ -588,7 +614,8 @@ static void test_hostile_models(void **state)
         }
         struct tokenizer *t = loaded();
         for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++)
-            check_time(model == 1 ? "unigram" : model == 2 ? "bpe" : "wordpiece", t, 1 << 20, hostile[i][0], hostile[i][1]);
+            check_time(model == 1 ? "unigram" : model == 2 ? "bpe" : "wordpiece", t, 1 << 20, hostile[i][0],
+                       hostile[i][1]);
         tokenizer_free(t);
     }
 }
@@ -600,7 +627,8 @@ static void test_hostile_presets(void **state)
     for (size_t i = 0; (p = tok_preset_at(i)); i++) {
         char name[64];
         snprintf(name, sizeof name, "%.*s", (int)strcspn(p->names, " "), p->names);
-        put_gguf(&(struct vocabulary){"gpt2", name, "a aa A 1 ! \xc4\xa0 \xc4\xa0\xc4\xa0", "a_a \xc4\xa0_\xc4\xa0", NULL, NULL, 7, 0, 0, 1});
+        put_gguf(&(struct vocabulary){"gpt2", name, "a aa A 1 ! \xc4\xa0 \xc4\xa0\xc4\xa0", "a_a \xc4\xa0_\xc4\xa0",
+                                      NULL, NULL, 7, 0, 0, 1});
         struct tokenizer *t = loaded();
         for (size_t k = 0; k < sizeof hostile / sizeof *hostile; k++)
             check_time(name, t, 1 << 17, hostile[k][0], hostile[k][1]);
@@ -631,7 +659,8 @@ static void test_torture_spm(void **state)
 {
     static const char *const pieces[] = {"a", "b", MARK, MARK "a"};
     static const float scores[] = {-9, -9, -9, -1};
-    put_text("tokenizer_config.json", "{\"tokenizer_class\":\"LlamaTokenizer\",\"pad_token\":\"[PAD]\",\"clean_up_tokenization_spaces\":true}");
+    put_text("tokenizer_config.json",
+             "{\"tokenizer_class\":\"LlamaTokenizer\",\"pad_token\":\"[PAD]\",\"clean_up_tokenization_spaces\":true}");
     put_model(2, pieces, scores, 4);
     torture_run("bpe", load_and_use, NULL, 1);
     put_model(1, pieces, scores, 4);
@@ -649,7 +678,8 @@ static void test_torture_gguf(void **state)
 {
     static const int types[] = {2, 3, 3, 1, 1, 1, 1};
     static const float scores[] = {0, 0, 0, -9, -9, -9, -1};
-    put_gguf(&(struct vocabulary){"llama", NULL, "<unk> <s> </s> a b " MARK " " MARK "a", NULL, types, scores, 7, 1, 0, 2});
+    put_gguf(&(struct vocabulary){"llama", NULL, "<unk> <s> </s> a b " MARK " " MARK "a", NULL, types, scores, 7, 1,
+                                  0, 2});
     torture_run("gguf", load_and_use, NULL, 1);
 }
 
@@ -658,9 +688,12 @@ static void test_torture_gguf(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_spm_ties), TEST(test_spm_configs), TEST(test_spm_trained), TEST(test_vocab_json), TEST(test_vocab_txt),
-        TEST(test_tiktoken), TEST(test_gguf_models), TEST(test_gguf_alone), TEST(test_gguf_refusals), TEST(test_configs), TEST(test_clean), TEST(test_hidden_ids),
-        TEST(test_hostile_models), TEST(test_hostile_presets), TEST(test_torture_spm), TEST(test_torture_vocab), TEST(test_torture_gguf),
+        TEST(test_spm_ties), TEST(test_spm_configs), TEST(test_spm_trained), TEST(test_vocab_json),
+            TEST(test_vocab_txt),
+        TEST(test_tiktoken), TEST(test_gguf_models), TEST(test_gguf_alone), TEST(test_gguf_refusals),
+            TEST(test_configs), TEST(test_clean), TEST(test_hidden_ids),
+        TEST(test_hostile_models), TEST(test_hostile_presets), TEST(test_torture_spm), TEST(test_torture_vocab),
+            TEST(test_torture_gguf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
