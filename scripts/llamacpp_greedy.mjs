@@ -1,6 +1,6 @@
 // Greedy continuations by llama.cpp, through the node-llama-cpp package:
 //   node llamacpp_greedy.mjs MODEL.gguf N < lines of JSON arrays of ids
-// A line out for each: {"ids": [...], "gaps": [log p(best) - log p(second), ...]}. Called by check_llamacpp.py.
+// A JSON array of ids out for each. Called by check_llamacpp.py.
 import readline from "node:readline";
 import {pathToFileURL} from "node:url";
 const {getLlama, LlamaLogLevel} = await import(pathToFileURL(process.env.NODE_LLAMA_CPP).href);
@@ -12,13 +12,11 @@ const context = await model.createContext({contextSize: 512, sequences: 1, threa
 const sequence = context.getSequence();
 for await (const line of readline.createInterface({input: process.stdin})) {
   await sequence.clearHistory();
-  const ids = [], gaps = [];
-  for await (const t of sequence.evaluateWithMetadata(JSON.parse(line), {probabilities: true}, {temperature: 0})) {
-    const p = [...t.probabilities.values()].sort((a, b) => b - a);
-    ids.push(t.token);
-    gaps.push(Math.log(p[0]) - Math.log(p[1]));
+  const ids = [];
+  for await (const token of sequence.evaluate(JSON.parse(line), {temperature: 0, yieldEogToken: true})) {
+    ids.push(token);
     if (ids.length >= +n) break;
   }
-  console.log(JSON.stringify({ids, gaps}));
+  console.log(JSON.stringify(ids));
 }
 process.exit(0);
