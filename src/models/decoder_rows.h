@@ -10,6 +10,7 @@
 /* A weight of a tensor that holds several: see struct weight_part. */
 #define PART(of, at) {of, at, 0, false}
 #define PART_TIMES(of, at, times) {of, at, times, false}
+#define PART_STACKED(of, at, times) {of, at, times, false, true}
 
 #define ROW_EMBED {NN_embed_w, "model.embed_tokens.weight"}
 #define ROW_HEAD {NN_lm_head_w, "lm_head.weight", W_UNTIED}

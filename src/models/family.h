@@ -36,6 +36,7 @@ weight_when_fn W_CONNECTOR_BIAS; /* connector facts */
 weight_when_fn W_CONV_BIAS;      /* facts.ssm.conv_bias */
 weight_when_fn W_SSM_BIAS;       /* facts.ssm.bias */
 weight_when_fn W_SSM_NORM;       /* facts.ssm.norm */
+weight_when_fn W_SHARED;         /* facts.moe.shared */
 weight_when_fn W_OWN;            /* the layer shares no other's block */
 
 /* Which layers a weight of scope L is in: all, or those of one mixer or channel part. */
@@ -45,8 +46,9 @@ weight_when_fn W_OWN;            /* the layer shares no other's block */
 
 /* Where a weight lies in a tensor that holds several. The tensor's rows are, once or for each of `times` (a shape
  * letter), one after the other the sizes of the letters in `of`, and the weight is the one at `at`: of "QKK", at 1 is
- * the keys of a qkv_proj; of "DDD", times 'A' the layout of GPT-NeoX. transposed: the tensor is [columns, rows]. */
-struct weight_part { const char *of; int at; char times; bool transposed; };
+ * the keys of a qkv_proj; of "DDD", times 'A' the layout of GPT-NeoX. transposed: the tensor is [columns, rows].
+ * stacked: `times` is a dimension of the tensor. */
+struct weight_part { const char *of; int at; char times; bool transposed, stacked; };
 
 struct weight_row {
     enum nn_role role;

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -21,7 +22,7 @@
 static bool as_float32(enum nn_role role, const struct shape *s)
 {
     static const enum nn_role floats[] = {
-        NN_pos_w, NN_pool_probe, NN_q_norm_w, NN_k_norm_w, NN_expert_gate_b, NN_expert_up_b, NN_expert_down_b,
+        NN_pos_w, NN_pool_probe, NN_q_norm_w, NN_k_norm_w, NN_expert_gate_b, NN_expert_up_b, NN_expert_down_b, NN_choice_b,
         NN_conv_w, NN_ssm_a, NN_lru_x_b, NN_lru_a_b, NN_mix_k, NN_mix_v, NN_mix_r, NN_mix2_k, NN_mix2_r};
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
         if (floats[i] == role)
@@ -112,11 +113,23 @@ static bool ends_with(const char *const *list, const char *name)
     return false;
 }
 
+/* Layers beyond the last, and ERNIE's mtp_ parts: they guess tokens further ahead, and nothing here asks them. */
+static bool is_ahead(const struct model *m, const char *name)
+{
+    int64_t more = json_integer_value(json_object_get(m->config, "num_nextn_predict_layers"));
+    const char *at = strstr(name, "layers.");
+    char *end = NULL;
+    long layer = at ? strtol(at + 7, &end, 10) : -1;
+    if (at && *end == '.' && layer >= m->text.facts.layers && layer < m->text.facts.layers + more)
+        return true;
+    return more > 0 && strstr(name, ".mtp_") != NULL;
+}
+
 /* Tensors that no arithmetic reads: buffers of old checkpoints, the stack's own, a head where it is tied. */
 static bool is_left(const struct model *m, const struct stack_row *row, const char *name)
 {
     static const char *const buffers[] = {"position_ids", "rotary_emb.inv_freq", "attn.masked_bias", NULL};
-    if (ends_with(buffers, name) || (row && ends_with(row->leave, name)))
+    if (is_ahead(m, name) || ends_with(buffers, name) || (row && ends_with(row->leave, name)))
         return true;
     for (size_t i = 0; row && m->text.facts.tied && i < row->n_weights; i++)
         if (row->weights[i].when == W_UNTIED && span_ends(span_str(name), span_str(row->weights[i].name)))

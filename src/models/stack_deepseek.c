@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "models/families.h"
+#include "models/expert_rows.h"
 
 #define LATENT_FIELDS(q_def, kv_def, nope_def, rope_def, value_def)             \
     FACT_INT("q_lora_rank", latent.q_rank, q_def, MAX_WIDTH),                   \
@@ -88,38 +88,25 @@ static int deepseek_finish(const struct stack_read *r, int64_t dense, int64_t sh
 static bool W_LATENT_Q(const struct weight_ask *a) { return a->f->latent.q_rank > 0; }
 static bool W_DIRECT_Q(const struct weight_ask *a) { return a->f->latent.q_rank == 0; }
 static bool W_LATENT_Q_BIAS(const struct weight_ask *a) { return a->f->latent.q_rank > 0 && a->f->attention_bias; }
-static bool W_SHARED(const struct weight_ask *a) { return a->f->moe.shared > 0; }
 
-#define DEEPSEEK_WEIGHTS                                                                                       \
-    {NN_embed_w, "model.embed_tokens.weight"},                                                                 \
-    {NN_norm1_w, "model.layers.%d.input_layernorm.weight"},                                                    \
-    {NN_attn_q_w, "model.layers.%d.self_attn.q_proj.weight", W_DIRECT_Q, .shape = "pH"},                       \
-    {NN_q_a_w, "model.layers.%d.self_attn.q_a_proj.weight", W_LATENT_Q},                                       \
-    {NN_q_a_b, "model.layers.%d.self_attn.q_a_proj.bias", W_LATENT_Q_BIAS},                                    \
-    {NN_q_a_norm_w, "model.layers.%d.self_attn.q_a_layernorm.weight", W_LATENT_Q},                             \
-    {NN_q_b_w, "model.layers.%d.self_attn.q_b_proj.weight", W_LATENT_Q},                                       \
-    {NN_kv_a_w, "model.layers.%d.self_attn.kv_a_proj_with_mqa.weight"},                                        \
-    {NN_kv_a_b, "model.layers.%d.self_attn.kv_a_proj_with_mqa.bias", W_ATTENTION_BIAS},                        \
-    {NN_kv_a_norm_w, "model.layers.%d.self_attn.kv_a_layernorm.weight"},                                       \
-    {NN_kv_k_w, "model.layers.%d.self_attn.kv_b_proj.weight", .part = {.of = "nv", .at = 0, .times = 'A'}},    \
-    {NN_kv_v_w, "model.layers.%d.self_attn.kv_b_proj.weight", .part = {.of = "nv", .at = 1, .times = 'A'}},    \
-    {NN_attn_o_w, "model.layers.%d.self_attn.o_proj.weight", .shape = "Ho"},                                   \
-    {NN_attn_o_b, "model.layers.%d.self_attn.o_proj.bias", W_ATTENTION_BIAS},                                  \
-    {NN_norm2_w, "model.layers.%d.post_attention_layernorm.weight"},                                           \
-    {NN_gate_w, "model.layers.%d.mlp.gate_proj.weight", .in = IN_CHANNEL(mlp)},                                \
-    {NN_up_w, "model.layers.%d.mlp.up_proj.weight", .in = IN_CHANNEL(mlp)},                                    \
-    {NN_down_w, "model.layers.%d.mlp.down_proj.weight", .in = IN_CHANNEL(mlp)},                                \
-    {NN_router_w, "model.layers.%d.mlp.gate.weight", .in = IN_CHANNEL(moe)},                                   \
-    {NN_expert_gate_w, "model.layers.%d.mlp.experts.%e.gate_proj.weight", .in = IN_CHANNEL(moe)},              \
-    {NN_expert_up_w, "model.layers.%d.mlp.experts.%e.up_proj.weight", .in = IN_CHANNEL(moe)},                  \
-    {NN_expert_down_w, "model.layers.%d.mlp.experts.%e.down_proj.weight", .in = IN_CHANNEL(moe)},              \
-    {NN_shared_gate_w, "model.layers.%d.mlp.shared_experts.gate_proj.weight", W_SHARED, .in = IN_CHANNEL(moe)}, \
-    {NN_shared_up_w, "model.layers.%d.mlp.shared_experts.up_proj.weight", W_SHARED, .in = IN_CHANNEL(moe)},    \
-    {NN_shared_down_w, "model.layers.%d.mlp.shared_experts.down_proj.weight", W_SHARED, .in = IN_CHANNEL(moe)}, \
-    {NN_final_norm_w, "model.norm.weight"},                                                                    \
-    {NN_lm_head_w, "lm_head.weight", W_UNTIED}
+#define ATTN LAYER "self_attn."
+#define DEEPSEEK_WEIGHTS                                                                               \
+    ROW_EMBED, ROWS_LLAMA_NORMS, ROW_FINAL_NORM, ROW_HEAD,                                             \
+    {NN_attn_q_w, ATTN "q_proj.weight", W_DIRECT_Q, .shape = "pH"},                                    \
+    {NN_q_a_w, ATTN "q_a_proj.weight", W_LATENT_Q},                                                    \
+    {NN_q_a_b, ATTN "q_a_proj.bias", W_LATENT_Q_BIAS},                                                 \
+    {NN_q_a_norm_w, ATTN "q_a_layernorm.weight", W_LATENT_Q},                                          \
+    {NN_q_b_w, ATTN "q_b_proj.weight", W_LATENT_Q},                                                    \
+    {NN_kv_a_w, ATTN "kv_a_proj_with_mqa.weight"},                                                     \
+    {NN_kv_a_b, ATTN "kv_a_proj_with_mqa.bias", W_ATTENTION_BIAS},                                     \
+    {NN_kv_a_norm_w, ATTN "kv_a_layernorm.weight"},                                                    \
+    {NN_kv_k_w, ATTN "kv_b_proj.weight", .part = PART_TIMES("nv", 0, 'A')},                            \
+    {NN_kv_v_w, ATTN "kv_b_proj.weight", .part = PART_TIMES("nv", 1, 'A')},                            \
+    {NN_attn_o_w, ATTN "o_proj.weight", .shape = "Ho"},                                                \
+    {NN_attn_o_b, ATTN "o_proj.bias", W_ATTENTION_BIAS},                                               \
+    ROWS_DENSE(LAYER "mlp."), ROWS_EXPERT_PROJ(LAYER "mlp."), ROWS_SHARED(LAYER "mlp.shared_experts.", W_SHARED)
 
-#define DEEPSEEK_FACTS .norm = NN_RMS, .gated = true, .causal = true, .rope[0] = {.kind = NN_ROPE_default, .interleaved = true}
+#define DEEPSEEK_FACTS LLAMA_FACTS, .rope[0].interleaved = true
 
 /* Keys that finish reads itself, and those of parallel training and of its losses. */
 static const char *const deepseek_ignore[] = {
@@ -186,7 +173,7 @@ static int v3_finish(const struct stack_read *r)
 
 static const struct weight_row v3_weights[] = {
     DEEPSEEK_WEIGHTS,
-    {NN_choice_b, "model.layers.%d.mlp.gate.e_score_correction_bias", .in = IN_CHANNEL(moe)},
+    {NN_choice_b, LAYER "mlp.gate.e_score_correction_bias", .in = IN_CHANNEL(moe)},
 };
 
 const struct stack_row stack_deepseek_v3 = {

@@ -2,7 +2,7 @@
  * (arXiv:2505.09388), OLMoE (arXiv:2409.02060). Rows of facts; DeepSeek's line has its own file. */
 /* SPDX-License-Identifier: MIT */
 #include "base/err.h"
-#include "models/families.h"
+#include "models/expert_rows.h"
 
 /* ---- shared -------------------------------------------------------------------------------- */
 
@@ -49,32 +49,8 @@ static void all_sparse(struct nn_facts *f)
         f->layer[i].channel = NN_CHANNEL_moe;
 }
 
-#define ATTENTION_WEIGHTS(bias)                                            \
-    {NN_embed_w, "model.embed_tokens.weight"},                             \
-    {NN_norm1_w, "model.layers.%d.input_layernorm.weight"},                \
-    {NN_attn_q_w, "model.layers.%d.self_attn.q_proj.weight"},              \
-    {NN_attn_q_b, "model.layers.%d.self_attn.q_proj.bias", bias},          \
-    {NN_attn_k_w, "model.layers.%d.self_attn.k_proj.weight"},              \
-    {NN_attn_k_b, "model.layers.%d.self_attn.k_proj.bias", bias},          \
-    {NN_attn_v_w, "model.layers.%d.self_attn.v_proj.weight"},              \
-    {NN_attn_v_b, "model.layers.%d.self_attn.v_proj.bias", bias},          \
-    {NN_attn_o_w, "model.layers.%d.self_attn.o_proj.weight"},              \
-    {NN_norm2_w, "model.layers.%d.post_attention_layernorm.weight"},       \
-    {NN_final_norm_w, "model.norm.weight"},                                \
-    {NN_lm_head_w, "lm_head.weight", W_UNTIED}
-
-#define DENSE_WEIGHTS                                                      \
-    {NN_gate_w, "model.layers.%d.mlp.gate_proj.weight", .in = IN_CHANNEL(mlp)}, \
-    {NN_up_w, "model.layers.%d.mlp.up_proj.weight", .in = IN_CHANNEL(mlp)},     \
-    {NN_down_w, "model.layers.%d.mlp.down_proj.weight", .in = IN_CHANNEL(mlp)}
-
-#define EXPERT_WEIGHTS(base, router, gate, up, down)                       \
-    {NN_router_w, "model.layers.%d." base "." router, .in = IN_CHANNEL(moe)},  \
-    {NN_expert_gate_w, "model.layers.%d." base ".experts.%e." gate ".weight", .in = IN_CHANNEL(moe)}, \
-    {NN_expert_up_w, "model.layers.%d." base ".experts.%e." up ".weight", .in = IN_CHANNEL(moe)},     \
-    {NN_expert_down_w, "model.layers.%d." base ".experts.%e." down ".weight", .in = IN_CHANNEL(moe)}
-
-#define DECODER_FACTS .norm = NN_RMS, .gated = true, .causal = true, .rope[0].kind = NN_ROPE_default
+#define ROWS_AROUND ROW_EMBED, ROWS_LLAMA_NORMS, ROW_FINAL_NORM, ROW_HEAD
+#define MLP LAYER "mlp."
 
 /* ---- Mixtral ------------------------------------------------------------------------------- */
 
@@ -110,13 +86,13 @@ static int mixtral_finish(const struct stack_read *r)
 }
 
 static const struct weight_row mixtral_weights[] = {
-    ATTENTION_WEIGHTS(W_ATTENTION_BIAS),
-    EXPERT_WEIGHTS("block_sparse_moe", "gate.weight", "w1", "w3", "w2"),
+    ROWS_AROUND, ROWS_QKVO(LAYER), ROWS_QKV_BIAS(LAYER, W_ATTENTION_BIAS),
+    ROWS_EXPERTS(LAYER "block_sparse_moe.", "w1", "w3", "w2"),
 };
 
 const struct stack_row stack_mixtral = {
     "mixtral", ROWS(mixtral_fields), mixtral_ignore, ROWS(mixtral_weights),
-    {DECODER_FACTS, .moe.renormalise = true}, mixtral_finish};
+    {LLAMA_FACTS, .moe.renormalise = true}, mixtral_finish};
 const struct family_row family_mixtral = DECODER_FAMILY("MixtralForCausalLM", "mixtral");
 
 /* ---- Qwen2-MoE ----------------------------------------------------------------------------- */
@@ -134,8 +110,8 @@ static const struct json_field qwen2_moe_fields[] = {
     FACT_FLOAT("rms_norm_eps", norm_eps, 1e-6),
     FACT_ACT(ACT_SILU),
 };
-static const char *const qwen_moe_ignore[] = {"output_router_logits", "decoder_sparse_step", "mlp_only_layers", "use_sliding_window",
-                                              "max_window_layers", NULL};
+static const char *const qwen_moe_ignore[] = {
+    "output_router_logits", "decoder_sparse_step", "mlp_only_layers", "use_sliding_window", "max_window_layers", NULL};
 
 static int qwen2_moe_finish(const struct stack_read *r)
 {
@@ -146,17 +122,15 @@ static int qwen2_moe_finish(const struct stack_read *r)
 }
 
 static const struct weight_row qwen2_moe_weights[] = {
-    ATTENTION_WEIGHTS(W_ATTENTION_BIAS),
-    DENSE_WEIGHTS,
-    EXPERT_WEIGHTS("mlp", "gate.weight", "gate_proj", "up_proj", "down_proj"),
-    {NN_shared_gate_w, "model.layers.%d.mlp.shared_expert.gate_proj.weight", .in = IN_CHANNEL(moe)},
-    {NN_shared_up_w, "model.layers.%d.mlp.shared_expert.up_proj.weight", .in = IN_CHANNEL(moe)},
-    {NN_shared_down_w, "model.layers.%d.mlp.shared_expert.down_proj.weight", .in = IN_CHANNEL(moe)},
-    {NN_shared_mix_w, "model.layers.%d.mlp.shared_expert_gate.weight", .in = IN_CHANNEL(moe)},
+    ROWS_AROUND, ROWS_QKVO(LAYER), ROWS_QKV_BIAS(LAYER, W_ATTENTION_BIAS),
+    ROWS_DENSE(MLP),
+    ROWS_EXPERT_PROJ(MLP),
+    ROWS_SHARED(MLP "shared_expert.", W_ALWAYS),
+    {NN_shared_mix_w, MLP "shared_expert_gate.weight", .in = IN_CHANNEL(moe)},
 };
 
 const struct stack_row stack_qwen2_moe = {
-    "qwen2_moe", ROWS(qwen2_moe_fields), qwen_moe_ignore, ROWS(qwen2_moe_weights), {DECODER_FACTS}, qwen2_moe_finish};
+    "qwen2_moe", ROWS(qwen2_moe_fields), qwen_moe_ignore, ROWS(qwen2_moe_weights), {LLAMA_FACTS}, qwen2_moe_finish};
 const struct family_row family_qwen2_moe = DECODER_FAMILY("Qwen2MoeForCausalLM", "qwen2_moe");
 
 /* ---- Qwen3-MoE ----------------------------------------------------------------------------- */
@@ -175,16 +149,14 @@ static const struct json_field qwen3_moe_fields[] = {
 };
 
 static const struct weight_row qwen3_moe_weights[] = {
-    ATTENTION_WEIGHTS(W_ATTENTION_BIAS),
-    {NN_attn_o_b, "model.layers.%d.self_attn.o_proj.bias", W_ATTENTION_BIAS},
-    {NN_q_norm_w, "model.layers.%d.self_attn.q_norm.weight"},
-    {NN_k_norm_w, "model.layers.%d.self_attn.k_norm.weight"},
-    DENSE_WEIGHTS,
-    EXPERT_WEIGHTS("mlp", "gate.weight", "gate_proj", "up_proj", "down_proj"),
+    ROWS_AROUND, ROWS_QKVO(LAYER), ROWS_QKVO_BIAS(LAYER, W_ATTENTION_BIAS),
+    ROWS_QK_NORM(LAYER, NULL, NULL),
+    ROWS_DENSE(MLP),
+    ROWS_EXPERT_PROJ(MLP),
 };
 
 const struct stack_row stack_qwen3_moe = {
-    "qwen3_moe", ROWS(qwen3_moe_fields), qwen_moe_ignore, ROWS(qwen3_moe_weights), {DECODER_FACTS}, qwen2_moe_finish};
+    "qwen3_moe", ROWS(qwen3_moe_fields), qwen_moe_ignore, ROWS(qwen3_moe_weights), {LLAMA_FACTS}, qwen2_moe_finish};
 const struct family_row family_qwen3_moe = DECODER_FAMILY("Qwen3MoeForCausalLM", "qwen3_moe");
 
 /* ---- OLMoE --------------------------------------------------------------------------------- */
@@ -221,13 +193,11 @@ static int olmoe_finish(const struct stack_read *r)
 
 /* Queries and keys are normalised over all heads together. */
 static const struct weight_row olmoe_weights[] = {
-    ATTENTION_WEIGHTS(W_ATTENTION_BIAS),
-    {NN_attn_o_b, "model.layers.%d.self_attn.o_proj.bias", W_ATTENTION_BIAS},
-    {NN_q_norm_w, "model.layers.%d.self_attn.q_norm.weight", .shape = "Q"},
-    {NN_k_norm_w, "model.layers.%d.self_attn.k_norm.weight", .shape = "K"},
-    EXPERT_WEIGHTS("mlp", "gate.weight", "gate_proj", "up_proj", "down_proj"),
+    ROWS_AROUND, ROWS_QKVO(LAYER), ROWS_QKVO_BIAS(LAYER, W_ATTENTION_BIAS),
+    ROWS_QK_NORM(LAYER, "Q", "K"),
+    ROWS_EXPERT_PROJ(MLP),
 };
 
 const struct stack_row stack_olmoe = {
-    "olmoe", ROWS(olmoe_fields), olmoe_ignore, ROWS(olmoe_weights), {DECODER_FACTS}, olmoe_finish};
+    "olmoe", ROWS(olmoe_fields), olmoe_ignore, ROWS(olmoe_weights), {LLAMA_FACTS}, olmoe_finish};
 const struct family_row family_olmoe = DECODER_FAMILY("OlmoeForCausalLM", "olmoe");

@@ -20,6 +20,7 @@ bool W_CONNECTOR_BIAS(const struct weight_ask *a) { return a->m->facts.connector
 bool W_CONV_BIAS(const struct weight_ask *a) { return a->f->ssm.conv_bias; }
 bool W_SSM_BIAS(const struct weight_ask *a) { return a->f->ssm.bias; }
 bool W_SSM_NORM(const struct weight_ask *a) { return a->f->ssm.norm; }
+bool W_SHARED(const struct weight_ask *a) { return a->f->moe.shared > 0; }
 bool W_OWN(const struct weight_ask *a) { return !a->f->layer[a->layer].share; }
 
 /* ---- one weight ---------------------------------------------------------------------------- */
@@ -119,6 +120,8 @@ static int add_piece(const struct binding *b, const struct weight_row *row, stru
     if (k.run < 1 || k.rows % k.run || k.rows / k.run * k.stride > k.disk_rows)
         return err_set(NUN_EFORMAT, "%s: %lld rows do not lie in a tensor of %lld", name, (long long)k.rows, (long long)k.disk_rows);
     disk_shape(p, lead, &k);
+    if (row->part.stacked)
+        k.shape = SHAPE3(p->shape.d[0], k.disk_rows / p->shape.d[0], k.cols);
     if (m->n_pieces == m->cap_pieces) {
         int cap = m->cap_pieces ? 2 * m->cap_pieces : 64;
         struct model_piece *grown = arena_array(&m->arena, (size_t)cap, sizeof *grown);
@@ -177,6 +180,13 @@ static bool is_exact(enum nn_role role)
     return role == NN_router_w || role == NN_kv_a_w;
 }
 
+/* Weights of the operations that have a matrix an expert, or a head. */
+static bool is_stack(enum nn_role role)
+{
+    return role == NN_expert_gate_w || role == NN_expert_up_w || role == NN_expert_down_w || role == NN_kv_k_w ||
+           role == NN_kv_v_w || role == NN_lru_x_w || role == NN_lru_a_w;
+}
+
 static int add_param(const struct binding *b, const struct weight_row *row, int layer, struct g_param **slot)
 {
     struct model *m = b->m;
@@ -196,9 +206,8 @@ static int add_param(const struct binding *b, const struct weight_row *row, int 
     size_t values;
     TRY(shape_count(&p->shape, &values));
     p->index = m->n_params;
-    bool by_head = row->role == NN_lru_x_w || row->role == NN_lru_a_w;
-    p->stacked = p->shape.n == 3 && (row->part.times || strstr(row->name, "%e") || by_head);
-    p->reversed = row->role == NN_kv_k_w || by_head;
+    p->stacked = is_stack(row->role);
+    p->reversed = row->role == NN_kv_k_w || row->role == NN_lru_x_w || row->role == NN_lru_a_w;
     p->exact = is_exact(row->role);
     TRY(add_pieces(b, row, p, layer));
     TRY(b->src->take(b->src->arg, m, row->role, b->f, p));
