@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "eval/task.h"
-#include "formats/html.h"
+#include "base/html.h"
 
 enum { REPORT_BYTES = 64 << 20 };
 

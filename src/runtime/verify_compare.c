@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "runtime/verify.h"
+#include "runtime/verify_int.h"
 
 static const double CLEAR_GAP = 0.25;
 static const double NEAR = 0.99; /* cosine of the fast path's rows where the reference gives no yardstick */

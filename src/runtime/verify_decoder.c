@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "runtime/timeline.h"
-#include "runtime/verify.h"
+#include "runtime/verify_int.h"
 
 static int take_pictures(struct verify_case *c, struct arena *arena, struct picture ***out, size_t *n)
 {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "runtime/verify.h"
+#include "runtime/verify_int.h"
 
 static struct g_tensor *filled(struct graph *g, struct shape shape, void *data)
 {

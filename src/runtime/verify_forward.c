@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "runtime/timeline.h"
-#include "runtime/verify.h"
+#include "runtime/verify_int.h"
 
 int verify_path(const struct verify *v, const char *name, char *out, size_t cap)
 {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "runtime/verify.h"
+#include "runtime/verify_int.h"
 
 enum { SEEN_MAX = 256 };
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "runtime/verify.h"
+#include "runtime/verify_int.h"
 
 int verify_pool_rows(const struct model *m, const int32_t *ids, int rows, int length, int32_t *out)
 {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "runtime/verify.h"
+#include "runtime/verify_int.h"
 
 static const struct g_param *find_param(const struct model *m, const char *name)
 {

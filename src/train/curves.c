@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
-#include "formats/html.h"
+#include "base/html.h"
 #include "formats/json.h"
 #include "train/curves.h"
 

@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
-#include "runtime/verify.h"
+#include "runtime/verify_int.h"
 #include "train/verify_train.h"
 
 static int run(struct verify *v)

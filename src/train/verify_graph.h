@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRAIN_VERIFY_GRAPH_H
 #define TRAIN_VERIFY_GRAPH_H
-#include "runtime/verify.h"
+#include "runtime/verify_int.h"
 
 struct verify_batch {
     int rows, length;            /* of texts */

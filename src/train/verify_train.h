@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRAIN_VERIFY_TRAIN_H
 #define TRAIN_VERIFY_TRAIN_H
-#include "runtime/verify.h"
+#include "runtime/verify_int.h"
 
 int verify_train(struct verify *v, const char *path);
 

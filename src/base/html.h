@@ -1,7 +1,7 @@
 /* Pieces of HTML that reports share: text made safe, bytes as data URLs. Knows nothing of their subject. */
 /* SPDX-License-Identifier: MIT */
-#ifndef FORMATS_HTML_H
-#define FORMATS_HTML_H
+#ifndef BASE_HTML_H
+#define BASE_HTML_H
 #include "base/buf.h"
 
 void html_text(struct buf *b, const char *text); /* with & < > " as entities */

@@ -2,8 +2,8 @@
  * each to verify_check, which compares, judges and keeps a copy for the dump. verify_forward runs
  * verify/case.json; the training half lies in train/, which owns the door nun_verify. */
 /* SPDX-License-Identifier: MIT */
-#ifndef RUNTIME_VERIFY_H
-#define RUNTIME_VERIFY_H
+#ifndef RUNTIME_VERIFY_INT_H
+#define RUNTIME_VERIFY_INT_H
 #include "formats/json.h"
 #include "formats/safetensors.h"
 #include "models/model.h"

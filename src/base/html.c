@@ -1,7 +1,7 @@
 /* HTML that the reports of training and evaluation share: escapes, data URLs, one style for all. Knows nothing
  * of their subject. */
 /* SPDX-License-Identifier: MIT */
-#include "formats/html.h"
+#include "base/html.h"
 
 void html_text(struct buf *b, const char *text)
 {
