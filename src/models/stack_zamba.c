@@ -82,6 +82,10 @@ static int zamba2_finish(const struct stack_read *r)
     f->attention_scale = 1.0f / sqrtf((float)f->head_dim / 2.0f);
     TRY(ssm_inner(r, "mamba_d_inner", "mamba_expand", 2));
     TRY(ssm_heads(r, "mamba_headdim"));
+    double least = 0.001; /* the reference raises step sizes to it, which its fused kernels leave out */
+    TRY(json_get_double(r->config, r->place, "time_step_min", 0, 1e6, &least));
+    if (f->ssm.dt_min < (float)least)
+        f->ssm.dt_min = (float)least;
     return family_finish(r);
 }
 
