@@ -113,6 +113,10 @@ int model_read_config(struct model *m, const char *place, const struct stack_row
         TRY(read_stack(m, place, &m->family->text, &m->text, text));
     if (m->family->vision.config)
         TRY(read_stack(m, place, &m->family->vision, &m->vision, vision));
+    for (int i = 0; i < 4 && m->family->more[i].config; i++) {
+        const struct stack_row *row;
+        TRY(read_stack(m, place, &m->family->more[i], &m->more[i], &row));
+    }
     /* transformers reads tie_word_embeddings of the text config; older files have it at the top only */
     bool tied = m->text.facts.tied;
     TRY(json_get_bool(m->config, place, "tie_word_embeddings", &tied));

@@ -91,7 +91,7 @@ struct stack_place {
     const char *model_type; /* when the config does not carry one */
 };
 
-enum family_kind { FAMILY_DECODER, FAMILY_CONTRASTIVE, FAMILY_VISION, FAMILY_ENCODER };
+enum family_kind { FAMILY_DECODER, FAMILY_CONTRASTIVE, FAMILY_VISION, FAMILY_ENCODER, FAMILY_BYTES };
 
 struct family_facts {
     int image_token;                 /* id of the placeholder; -1: text only */
@@ -101,6 +101,11 @@ struct family_facts {
     bool connector_bias;
     float connector_eps;             /* its layer norm, where it has one */
     bool sigmoid;                    /* contrastive loss: SigLIP's */
+    int hash_functions, hash_rows;   /* byte models: hashes of groups of bytes, rows of one's table */
+    int hash_sizes[8], n_hash_sizes; /* bytes of a group */
+    float patch_threshold;           /* a patch begins where the entropy before it is above, in nats */
+    int max_patch;                   /* bytes; 0: any */
+    int patch_mode;                  /* of the ways to cut, the one by entropy */
 };
 
 struct family_row {
@@ -114,6 +119,7 @@ struct family_row {
     const struct weight_row *weights; /* scope M */
     size_t n_weights;
     struct family_facts fixed;
+    struct stack_place more[4];      /* further stacks, into model.more */
 };
 
 extern const struct stack_row *const stack_rows[];   /* NULL-terminated */

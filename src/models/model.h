@@ -29,6 +29,7 @@ struct model {
     const struct family_row *family;
     struct family_facts facts;
     struct nn_stack text, vision;    /* layers == 0: absent */
+    struct nn_stack more[4];         /* byte models: patcher, bytes in, patches, bytes out */
     struct g_param *w[NN_ROLES];     /* scope M */
     struct g_param **params;         /* all of them, in file name order of the tables */
     int n_params, cap_params;
@@ -98,6 +99,11 @@ int model_encode(struct graph *g, const struct model *m, struct g_tensor *ids, c
 /* The positions that ids of one sequence have, pos I32 [n]. */
 void model_positions(const struct model *m, const int32_t *ids, int n, int32_t *pos);
 int model_most_tokens(const struct model *m); /* that its positions can tell apart; 0: no limit */
+/* A byte model on one sequence, computed whole: entropy [n] of the next byte by the patcher, whose logits are
+ * patcher [n, V]; lengths [*patches <= n + 1] of the patches; logits [n, V]. In the arena. */
+struct model_bytes { float *entropy, *patcher, *logits; int *lengths, patches; };
+int model_bytes_run(const struct model *m, enum gemm_format compute, struct pool *pool, int threads, const int32_t *ids, int n,
+                    struct arena *arena, struct model_bytes *out);
 /* logits_per_image [Bi, Bt] from embeds (normalised here). */
 struct g_tensor *model_contrast(struct graph *g, const struct model *m, struct g_tensor *image, struct g_tensor *text);
 

@@ -40,6 +40,10 @@ static int64_t dim_of(const struct binding *b, char letter)
         return b->m->text.facts.hidden;
     if (letter == 'F')
         return (int64_t)b->m->vision.facts.hidden * b->m->facts.n_feature_layers;
+    if (letter == 'e')
+        return (int64_t)b->m->facts.hash_functions * b->m->facts.n_hash_sizes * b->m->facts.hash_rows;
+    if (letter == 'l' || letter == 'g')
+        return letter == 'l' ? b->m->more[1].facts.hidden : b->m->more[3].facts.vocab;
     return nn_dim(b->f, letter);
 }
 
@@ -271,6 +275,11 @@ int model_bind_weights(struct model *m, const struct stack_row *text, const stru
     TRY(need_params(m, 64));
     if (vision)
         TRY(bind_stack(m, vision, m->family->vision.prefix, &m->vision, src));
+    for (int i = 0; i < 4 && m->family->more[i].config; i++) {
+        const struct stack_row *row;
+        TRY(stack_find(m->family->more[i].model_type, "config.json", &row));
+        TRY(bind_stack(m, row, m->family->more[i].prefix, &m->more[i], src));
+    }
     for (size_t i = 0; i < m->family->n_weights; i++)
         TRY(add_param(&b, &m->family->weights[i], 0, &m->w[m->family->weights[i].role]));
     if (text)

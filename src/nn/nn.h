@@ -140,6 +140,8 @@ struct nn_facts {
     struct nn_ssm ssm;
     float attention_in, attention_out, mlp_gate, mlp_out; /* factors (0: 1) inside the parts */
     int image_size, patch, channels, projection;
+    int cross_k, cross_width;          /* byte models: states a patch has in local stacks, width of the global one */
+    bool cross_all;                    /* every layer looks at the other side, not one alone */
     int types;                         /* kinds of tokens */
     int first_position;                /* RoBERTa: positions count from here over tokens that are not first_position - 1,
                                           the padding; 0: plainly from 0 */

@@ -81,7 +81,7 @@ int verify_pictures(struct verify_case *c, struct arena *arena, struct verify_pi
 typedef int runner_fn(struct verify_case *c, struct arena *arena);
 static runner_fn *const runners[] = {
     [FAMILY_DECODER] = verify_decoder, [FAMILY_CONTRASTIVE] = verify_contrastive, [FAMILY_VISION] = verify_vision,
-    [FAMILY_ENCODER] = verify_encoder};
+    [FAMILY_ENCODER] = verify_encoder, [FAMILY_BYTES] = verify_bytes};
 
 /* Every output that the case names must have been compared. */
 static int check_complete(const struct verify_case *c)

@@ -60,6 +60,7 @@ int verify_decoder(struct verify_case *c, struct arena *arena);
 int verify_contrastive(struct verify_case *c, struct arena *arena);
 int verify_vision(struct verify_case *c, struct arena *arena);
 int verify_encoder(struct verify_case *c, struct arena *arena);
+int verify_bytes(struct verify_case *c, struct arena *arena);
 
 /* The model of v->folder; under its adapter, when it is a LoRA folder whose case.json names the base. */
 int verify_open(const struct verify *v, const struct nun_model_options *o, struct nun_model **out);
