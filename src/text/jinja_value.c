@@ -221,6 +221,7 @@ int jinja_push(struct jinja_run *r, struct jinja_seq *s, struct jinja_value v)
 static int hash_key(struct jinja_run *r, const struct jinja_value *k, uint64_t *out)
 {
     if (k->kind == JV_STRING) {
+        TRY(jinja_charge(r, k->s->len / 64));
         *out = hash64(k->s->ptr, k->s->len, 1);
     } else if (jinja_is_number(k)) {
         double f = jinja_as_double(k) + 0.0; /* -0.0 is 0.0 */
@@ -228,6 +229,7 @@ static int hash_key(struct jinja_run *r, const struct jinja_value *k, uint64_t *
     } else if (k->kind == JV_TUPLE) {
         uint64_t all = 3, one;
         TRY(jinja_deeper(r));
+        TRY(jinja_charge(r, k->seq->n));
         for (size_t i = 0; i < k->seq->n; i++) {
             TRY(hash_key(r, &k->seq->at[i], &one));
             all = hash64(&one, sizeof one, all);
