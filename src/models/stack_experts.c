@@ -1,6 +1,8 @@
 /* More decoders with experts, from what their makers publish: GraniteMoE with and without a shared expert (IBM), ERNIE 4.5
  * (Baidu), GLM-4.5 (Zhipu; arXiv:2508.06471). Rows of facts. */
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "base/err.h"
 #include "models/expert_rows.h"
 
@@ -36,11 +38,15 @@ static const struct json_field granite_shared_fields[] = {
     GRANITE_MOE_FIELDS,
     FACT_INT("shared_intermediate_size", moe.shared, 1024, MAX_WIDTH),
 };
-static const char *const granite_moe_ignore[] = {"output_router_logits", NULL};
+static const char *const granite_moe_ignore[] = {"output_router_logits", "position_embedding_type", NULL};
 
 /* Softmax over the best is the softmax over all, renormalised. */
 static int granite_moe_finish(const struct stack_read *r)
 {
+    const char *positions = "rope";
+    TRY(json_get_string(r->config, r->place, "position_embedding_type", &positions));
+    if (strcmp(positions, "rope"))
+        return err_set(NUN_EUNSUP, "%s: position_embedding_type: only \"rope\" is supported, found \"%s\"", r->place, positions);
     if (!(r->f->logit_scale > 0))
         return err_set(NUN_EFORMAT, "%s: logits_scaling: expected a positive number", r->place);
     r->f->logit_scale = 1.0f / r->f->logit_scale; /* it divides */
