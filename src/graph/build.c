@@ -133,6 +133,18 @@ struct g_tensor *g_scale(struct graph *g, struct g_tensor *x, float s)
     return g_op(g, OP_scale, &a, 1, IN(x));
 }
 
+struct g_tensor *g_clamp(struct graph *g, struct g_tensor *x, float limit)
+{
+    union g_attr a = {.scale = {limit}};
+    return g_op(g, OP_clamp, &a, 1, IN(x));
+}
+
+struct g_tensor *g_positions(struct graph *g, struct g_tensor *pos, int times)
+{
+    union g_attr a = {.rows = {times}};
+    return g_op(g, OP_positions, &a, 1, IN(pos));
+}
+
 struct g_tensor *g_affine(struct graph *g, struct g_tensor *x, struct g_tensor *log_scale, struct g_tensor *shift)
 {
     return g_op(g, OP_affine, NULL, 3, IN(x, log_scale, shift));

@@ -60,7 +60,7 @@ union g_attr {
     struct { bool b_transposed, a_transposed; } matmul;
     struct { int axis; int64_t from, to, full; } range; /* slice, slice_grad, concat (axis only) */
     struct { int perm[4]; } transpose;
-    struct { float factor; } scale;
+    struct { float factor; } scale;                     /* scale; clamp: the limit */
     struct { float p; uint64_t stream; } dropout;
     struct { int patch; } unfold;
     struct { int gh, gw, h, w; bool bicubic, align_corners, antialias; } interpolate;
@@ -70,7 +70,7 @@ union g_attr {
     struct { bool transposed; } group;                  /* group_linear* */
     struct { int64_t at; int groups; float min, max; } recur; /* conv1d*, token_shift, selective_scan*, ssd_scan, rg_lru, wkv:
                                                            at: its floats in kv_row.state, -1: none carried */
-    struct { int64_t rows; } rows;                      /* scatter_add, repeat_rows, sum_repeats */
+    struct { int64_t rows; } rows;                      /* scatter_add, repeat_rows, sum_repeats, positions */
 };
 
 struct g_tensor {
@@ -163,6 +163,8 @@ struct g_tensor *g_glu(struct graph *g, struct g_tensor *gate, struct g_tensor *
 struct g_tensor *g_add(struct graph *g, struct g_tensor *x, struct g_tensor *y);
 struct g_tensor *g_mul(struct graph *g, struct g_tensor *x, struct g_tensor *y);
 struct g_tensor *g_scale(struct graph *g, struct g_tensor *x, float s);
+struct g_tensor *g_clamp(struct graph *g, struct g_tensor *x, float limit);
+struct g_tensor *g_positions(struct graph *g, struct g_tensor *pos, int times);
 struct g_tensor *g_affine(struct graph *g, struct g_tensor *x, struct g_tensor *log_scale, struct g_tensor *shift);
 struct g_tensor *g_dropout(struct graph *g, struct g_tensor *x, float p); /* x itself unless training and p > 0 */
 struct g_tensor *g_softmax(struct graph *g, struct g_tensor *x);

@@ -177,6 +177,7 @@ int shape_window_spans(struct g_tensor *t)
 
 void cost_window_spans(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
 {
+    out->flops = (double)g_count(t);
     out->bytes = 8.0 * (double)g_count(t);
 }
 

@@ -179,6 +179,48 @@ void grad_mul(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
         op_give_repeated(g, t, 1, g_mul(g, dt, t->in[0]));
 }
 
+int shape_clamp(struct g_tensor *t)
+{
+    if (!(t->attr.scale.factor > 0))
+        return err_set(NUN_EARG, "clamp: expected a positive limit, found %g", (double)t->attr.scale.factor);
+    return op_like(t, 0);
+}
+void cost_clamp(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    op_cost(t, 2, out);
+}
+void run_clamp(const struct g_tensor *t, const struct g_env *env)
+{
+    struct op_range r = op_my_values(t, env);
+    float limit = t->attr.scale.factor;
+    for (size_t i = r.lo; i < r.hi; i++) { /* not a number stays so */
+        float x = g_f32(t->in[0])[i];
+        g_f32(t)[i] = x > limit ? limit : x < -limit ? -limit : x;
+    }
+}
+void grad_clamp(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
+{
+    op_give(g, t, 0, g_op(g, OP_clamp_dx, &t->attr, 2, OP_IN(t->in[0], op_as(g, dt, t))));
+}
+
+int shape_clamp_dx(struct g_tensor *t)
+{
+    TRY(op_all_f32(t, 2));
+    TRY(op_same(t, 0, 1));
+    return op_like(t, 0);
+}
+void cost_clamp_dx(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    op_cost(t, 2, out);
+}
+void run_clamp_dx(const struct g_tensor *t, const struct g_env *env)
+{
+    struct op_range r = op_my_values(t, env);
+    float limit = t->attr.scale.factor;
+    for (size_t i = r.lo; i < r.hi; i++)
+        g_f32(t)[i] = fabsf(g_f32(t->in[0])[i]) <= limit ? g_f32(t->in[1])[i] : 0;
+}
+
 int shape_scale(struct g_tensor *t)
 {
     return op_like(t, 0);

@@ -1,5 +1,5 @@
-/* Rotary position embedding: the angles of a row are made once and turn all of its heads; the gradient is
- * the rotation back. Called through the table of operations. */
+/* Positions as numbers: rotary embedding, where the angles of a row are made once and turn all of its heads and the
+ * gradient is the rotation back; and positions themselves, for scores that fall with distance. Called through the table of operations. */
 /* SPDX-License-Identifier: MIT */
 #include "graph/op_shape.h"
 
@@ -42,4 +42,24 @@ void grad_rope(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
     a.rope.inverse = !a.rope.inverse;
     if (g_wants(t->in[0]))
         op_give(g, t, 0, g_op(g, OP_rope, &a, 3, OP_IN(op_as(g, dt, t), t->in[1], t->in[2])));
+}
+
+int shape_positions(struct g_tensor *t)
+{
+    if (t->in[0]->dt != DT_I32 || t->attr.rows.rows < 1)
+        return op_bad(t, 0, "I32 positions, and a number of times");
+    t->dt = DT_F32;
+    t->shape = SHAPE2(g_count(t->in[0]), t->attr.rows.rows);
+    return 0;
+}
+void cost_positions(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    op_cost(t, 1, out);
+}
+void run_positions(const struct g_tensor *t, const struct g_env *env)
+{
+    struct op_range r = op_my_rows(t, env);
+    size_t n = (size_t)g_last(t);
+    for (size_t i = r.lo * n; i < r.hi * n; i++)
+        g_f32(t)[i] = (float)g_i32(t->in[0])[i / n];
 }

@@ -49,6 +49,6 @@
     {NN_attn_v_##suffix, name, W_ALWAYS, PART_TIMES(part_of, 2, times)}
 
 /* RMS norm, rotary positions, gated MLP: what the Llama line has in common. */
-#define LLAMA_FACTS .norm = NN_RMS, .gated = true, .causal = true, .rope[0].kind = NN_ROPE_default
+#define LLAMA_FACTS .gated = true, .causal = true, .rope[0].kind = NN_ROPE_default
 
 #endif

@@ -31,6 +31,8 @@ weight_when_fn W_UNTIED;         /* unless facts.tied */
 weight_when_fn W_ATTENTION_BIAS; /* facts.attention_bias */
 weight_when_fn W_MLP_BIAS;       /* facts.mlp_bias */
 weight_when_fn W_QK_NORM;        /* facts.qk_norm */
+weight_when_fn W_ONE_NORM;       /* parallel wiring without facts.two_norms */
+weight_when_fn W_TWO_NORMS;      /* any other */
 weight_when_fn W_HEAD;           /* facts.use_head */
 weight_when_fn W_CONNECTOR_BIAS; /* connector facts */
 weight_when_fn W_CONV_BIAS;      /* facts.ssm.conv_bias */

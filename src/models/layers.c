@@ -1,6 +1,7 @@
 /* What most decoders derive from their config: head counts, windows, which layer is of which kind. Family files
  * call it from their finish functions; config.c ends with family_layers. */
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -101,6 +102,8 @@ int family_layers(const struct stack_read *r)
             l->rope = 1;
         if (l->scale == 0)
             l->scale = f->attention_scale;
+        if (l->scale == 0 && f->alibi > 0) /* there a head is wider than it looks */
+            l->scale = 1.0f / sqrtf((float)f->head_dim);
     }
     return 0;
 }

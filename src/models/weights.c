@@ -15,6 +15,8 @@ bool W_UNTIED(const struct weight_ask *a) { return !a->f->tied; }
 bool W_ATTENTION_BIAS(const struct weight_ask *a) { return a->f->attention_bias; }
 bool W_MLP_BIAS(const struct weight_ask *a) { return a->f->mlp_bias; }
 bool W_QK_NORM(const struct weight_ask *a) { return a->f->qk_norm; }
+bool W_ONE_NORM(const struct weight_ask *a) { return a->f->wiring == NN_PARALLEL && !a->f->two_norms; }
+bool W_TWO_NORMS(const struct weight_ask *a) { return !W_ONE_NORM(a); }
 bool W_HEAD(const struct weight_ask *a) { return a->f->use_head; }
 bool W_CONNECTOR_BIAS(const struct weight_ask *a) { return a->m->facts.connector_bias; }
 bool W_CONV_BIAS(const struct weight_ask *a) { return a->f->ssm.conv_bias; }

@@ -7,7 +7,7 @@
 
 struct nn_keep nn_keep_attention(const struct nn_facts *f, int layer)
 {
-    return (struct nn_keep){.paged = 2 * (size_t)f->kv_heads * (size_t)f->head_dim};
+    return (struct nn_keep){.paged = 2 * (size_t)f->kv_heads * (size_t)(f->head_dim + (f->alibi > 0))};
 }
 
 /* x [rows, n, D] by heads: one weight for all heads [D], for the whole row [n * D], or for each head [n, D]. */
@@ -94,15 +94,60 @@ struct g_tensor *nn_attend(struct graph *g, struct nn_env *e, struct g_tensor *q
     return g_reshape(g, y, flat);
 }
 
+/* ---- scores that fall with distance (arXiv:2108.12409) --------------------------------------- */
+
+/* slope[h] = 2^-(i * most / n), n the next power of two of the heads; of more than there are heads, the second, the
+ * fourth ... come first. */
+static float slope_of(int h, int heads, float most)
+{
+    int n = 1;
+    while (n < heads)
+        n *= 2;
+    int i = n == heads ? h + 1 : h < n / 2 ? 2 * h + 2 : 2 * (h - n / 2) + 1;
+    return exp2f(-(float)i * most / (float)n);
+}
+
+/* x [rows, n, D] and one column more. */
+static struct g_tensor *widened(struct graph *g, struct g_tensor *x, struct g_tensor *column)
+{
+    struct g_tensor *both[] = {x, column};
+    return g_concat(g, 2, 2, both);
+}
+
+/* A softmax does not see what all scores of a row share, so slope * (j - i) may be slope * j: one more dimension, the
+ * slope in queries, the position in keys, nothing in values. */
+static struct g_tensor *attend_sloped(struct graph *g, struct nn_env *e, struct g_tensor *q, struct g_tensor *k,
+                                      struct g_tensor *v, int layer)
+{
+    const struct nn_facts *f = e->f;
+    int rows = e->seq->batch * e->seq->tokens, D = f->head_dim;
+    float *slopes, *zeros, scale = f->layer[layer].scale;
+    struct g_tensor *by = nn_const(g, SHAPE3(rows, f->heads, 1), &slopes), *none = nn_const(g, SHAPE3(rows, f->kv_heads, 1), &zeros);
+    for (int i = 0; by && i < rows * f->heads; i++)
+        slopes[i] = slope_of(i % f->heads, f->heads, f->alibi) / scale;
+    struct g_tensor *at = g_reshape(g, g_positions(g, e->seq->pos, f->kv_heads), SHAPE3(rows, f->kv_heads, 1));
+    struct g_tensor *y = nn_attend(g, e, widened(g, q, by), widened(g, k, at), widened(g, v, none), layer);
+    y = g_slice(g, g_reshape(g, y, SHAPE3(rows, f->heads, D + 1)), 2, 0, D);
+    return g_reshape(g, y, SHAPE2(rows, (int64_t)f->heads * D));
+}
+
+/* A projection, cut where the facts say so. */
+static struct g_tensor *project(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b, struct g_tensor *x)
+{
+    x = nn_linear(g, w, b, x, NULL, ACT_NONE);
+    return f->clip_qkv > 0 ? g_clamp(g, x, f->clip_qkv) : x;
+}
+
 struct g_tensor *nn_mix_attention(struct graph *g, struct nn_env *e, struct g_param *const *w, struct g_tensor *x,
                                   struct g_tensor *residual, int layer)
 {
     const struct nn_facts *f = e->f;
-    struct g_tensor *q = nn_linear(g, w[NN_attn_q_w], w[NN_attn_q_b], x, NULL, ACT_NONE);
-    struct g_tensor *k = nn_linear(g, w[NN_attn_k_w], w[NN_attn_k_b], x, NULL, ACT_NONE);
-    struct g_tensor *v = nn_linear(g, w[NN_attn_v_w], w[NN_attn_v_b], x, NULL, ACT_NONE);
+    struct g_tensor *q = project(g, f, w[NN_attn_q_w], w[NN_attn_q_b], x);
+    struct g_tensor *k = project(g, f, w[NN_attn_k_w], w[NN_attn_k_b], x);
+    struct g_tensor *v = project(g, f, w[NN_attn_v_w], w[NN_attn_v_b], x);
     q = heads(g, e, q, f->heads, w[NN_q_norm_w], w[NN_q_norm_b], layer);
     k = heads(g, e, k, f->kv_heads, w[NN_k_norm_w], w[NN_k_norm_b], layer);
     v = g_reshape(g, v, SHAPE3((int64_t)e->seq->batch * e->seq->tokens, f->kv_heads, f->head_dim));
-    return nn_join(g, f, w[NN_attn_o_w], w[NN_attn_o_b], nn_attend(g, e, q, k, v, layer), residual);
+    struct g_tensor *y = f->alibi > 0 ? attend_sloped(g, e, q, k, v, layer) : nn_attend(g, e, q, k, v, layer);
+    return nn_join(g, f, w[NN_attn_o_w], w[NN_attn_o_b], y, residual);
 }

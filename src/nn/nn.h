@@ -122,6 +122,7 @@ struct nn_facts {
     int norm, act;                     /* enum nn_norm, enum act_kind */
     bool gated, causal, tied;
     bool attention_bias, mlp_bias;
+    bool two_norms;                    /* parallel wiring: where a config key says whether each part has its own */
     bool qk_norm;                      /* where a config key says whether there are norms of q and k */
     bool qk_norm_layer;                /* norms of q and k are layer norms */
     bool qk_norm_late;                 /* after the rotation */
@@ -132,7 +133,7 @@ struct nn_facts {
     int window;                        /* of layers that slide */
     float softcap, attention_scale;
     float clip_qkv;                    /* q, k and v are cut to [-c, c]; 0: not */
-    bool alibi;                        /* scores fall with distance, by head; arXiv:2108.12409 */
+    float alibi;                       /* scores fall with distance, by head: the exponent of the steepest slope; 0: not */
     float embed_scale, residual_scale, logit_scale; /* 0: 1 */
     float logit_softcap;
     struct nn_moe moe;

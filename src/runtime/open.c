@@ -68,6 +68,12 @@ static int set_context(struct nun_model *m, int asked)
     return limit_check(LIMIT_context, (size_t)m->context, "context");
 }
 
+/* Of one position in one layer. */
+static size_t kept_floats(const void *facts, int layer)
+{
+    return nn_keep(facts, layer).paged;
+}
+
 static int prepare(struct nun_model *m, const struct nun_model_options *o)
 {
     const struct nn_facts *f = &m->model->text.facts;
@@ -78,7 +84,7 @@ static int prepare(struct nun_model *m, const struct nun_model_options *o)
     TRY(pool_create(o->threads, &m->pool));
     m->threads = pool_threads(m->pool);
     TRY(set_context(m, o->context));
-    page_pool_init(&m->pages, f->layers, f->kv_heads, f->head_dim, o->state_bytes);
+    TRY(page_pool_init(&m->pages, f->layers, kept_floats, f, o->state_bytes));
     state_pool_init(&m->states, nn_state_floats(f, f->layers), o->state_bytes);
     return o->facts_only ? 0 : model_pack(m->model, m->compute, false, m->pool);
 }

@@ -8,15 +8,19 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-void page_pool_init(struct page_pool *p, int layers, int kv_heads, int head_dim, size_t max_bytes)
+int page_pool_init(struct page_pool *p, int layers, size_t (*floats)(const void *arg, int layer), const void *arg, size_t max_bytes)
 {
     *p = (struct page_pool){.layers = layers, .max_bytes = max_bytes};
-    p->page_floats = 2 * (size_t)kv_heads * KV_PAGE * (size_t)head_dim;
+    if (!(p->at = mem_calloc(MEM_RUNTIME, (size_t)layers + 1, sizeof *p->at)))
+        return NUN_ENOMEM;
+    for (int i = 0; i < layers; i++)
+        p->at[i + 1] = p->at[i] + KV_PAGE * floats(arg, i);
+    return 0;
 }
 
 size_t page_block_bytes(const struct page_pool *p)
 {
-    return (size_t)p->layers * p->page_floats * sizeof(float);
+    return p->at ? p->at[p->layers] * sizeof(float) : 0;
 }
 
 void page_pool_free(struct page_pool *p)
@@ -28,6 +32,8 @@ void page_pool_free(struct page_pool *p)
         mem_free(b);
     }
     p->bytes = 0;
+    mem_free(p->at);
+    p->at = NULL;
 }
 
 static int block_take(struct page_pool *p, struct page_block **out)
@@ -44,7 +50,7 @@ static int block_take(struct page_pool *p, struct page_block **out)
         return err_set(NUN_ELIMIT, "key/value state: limit is %zu bytes, %zu in use and a block of %zu wanted", p->max_bytes,
                        p->bytes, bytes);
     b = mem_calloc(MEM_RUNTIME, 1, sizeof *b);
-    if (!b || !(b->data = mem_calloc(MEM_RUNTIME, bytes, 1))) {
+    if (!b || !(b->data = mem_calloc(MEM_RUNTIME, bytes ? bytes : 1, 1))) {
         mem_free(b);
         return NUN_ENOMEM;
     }
@@ -66,7 +72,7 @@ static void set_block(struct page_table *t, const struct page_pool *p, int at, s
 {
     t->blocks[at] = b;
     for (int l = 0; l < p->layers; l++)
-        t->pages[(size_t)l * (size_t)t->stride + (size_t)at] = b->data + (size_t)l * p->page_floats;
+        t->pages[(size_t)l * (size_t)t->stride + (size_t)at] = b->data + p->at[l];
 }
 
 static int widen(struct page_table *t, const struct page_pool *p, int need)
@@ -106,7 +112,7 @@ static int own(struct page_table *t, struct page_pool *p, int at)
 
 int page_table_reserve(struct page_table *t, struct page_pool *p, int64_t from, int64_t to)
 {
-    if (!p->page_floats) /* no layer attends */
+    if (!page_block_bytes(p)) /* no layer attends */
         return 0;
     int first = (int)(from / KV_PAGE), need = (int)((to + KV_PAGE - 1) / KV_PAGE);
     TRY(widen(t, p, need));
@@ -122,7 +128,7 @@ int page_table_reserve(struct page_table *t, struct page_pool *p, int64_t from, 
 
 int page_table_share(struct page_table *to, const struct page_table *from, struct page_pool *p, int64_t positions)
 {
-    int n = p->page_floats ? (int)((positions + KV_PAGE - 1) / KV_PAGE) : 0;
+    int n = page_block_bytes(p) ? (int)((positions + KV_PAGE - 1) / KV_PAGE) : 0;
     TRY(widen(to, p, n));
     for (int i = 0; i < n; i++) {
         from->blocks[i]->refs++;

@@ -145,6 +145,15 @@ static struct g_tensor *case_attention(struct ctx *c)
     struct g_tensor *spans = INTS(c, SHAPE3(1, 3, 4), 0, 2, 3, 5, 0, 5, 0, 0, 1, 1, 0, 0);
     return g_attention(c->g, q, k, v, spans, 0.4f, c->variant ? 2.0f : 0.0f);
 }
+/* With a window, and scores that fall with distance: positions as one more dimension of the keys. */
+static struct g_tensor *case_sloped(struct ctx *c)
+{
+    struct g_tensor *q = value(c, SHAPE4(1, 3, 2, 6)), *k = value(c, SHAPE3(3, 2, 5)), *v = value(c, SHAPE4(1, 3, 2, 6));
+    struct g_tensor *at = g_reshape(c->g, g_positions(c->g, INTS(c, SHAPE1(3), 0, 1, 2), 2), SHAPE3(3, 2, 1));
+    k = g_reshape(c->g, g_concat(c->g, 2, 2, (struct g_tensor *[]){k, at}), SHAPE4(1, 3, 2, 6));
+    struct g_tensor *spans = g_window_spans(c->g, INTS(c, SHAPE3(1, 3, 2), 0, 1, 0, 2, 0, 3), 2);
+    return g_attention(c->g, q, k, v, spans, 0.4f, 0);
+}
 /* Two sequences of three and four tokens, the second with one of its own inside. */
 static struct g_tensor *where(struct ctx *c)
 {
@@ -189,6 +198,12 @@ static struct g_tensor *case_mul(struct ctx *c)
     struct g_tensor *x = value(c, SHAPE3(2, 3, 5));
     return g_mul(c->g, x, operand(c));
 }
+static struct g_tensor *case_clamp(struct ctx *c)
+{
+    struct g_tensor *x = value(c, SHAPE2(4, 20)); /* 0.2 to 1, and a tenth of it: far from the limit on both sides */
+    return g_clamp(c->g, g_concat(c->g, 0, 2, (struct g_tensor *[]){x, g_scale(c->g, x, 0.1f)}), 0.15f);
+}
+
 static struct g_tensor *case_scale(struct ctx *c)
 {
     return g_scale(c->g, value(c, SHAPE2(4, 20)), -1.5f);
@@ -276,12 +291,14 @@ static const struct { enum g_op op; int variants; struct g_tensor *(*build)(stru
     {OP_l2_norm, 2, case_l2_norm},
     {OP_rope, 2, case_rope},
     {OP_attention, 2, case_attention},
+    {OP_attention, 1, case_sloped},
     {OP_conv1d, 2, case_conv1d},
     {OP_selective_scan, 1, case_selective_scan},
     {OP_act, ACT_COUNT - 1, case_act},
     {OP_glu, ACT_COUNT, case_glu},
     {OP_add, 5, case_add},
     {OP_mul, 5, case_mul},
+    {OP_clamp, 1, case_clamp},
     {OP_scale, 1, case_scale},
     {OP_affine, 2, case_affine},
     {OP_dropout, 1, case_dropout},

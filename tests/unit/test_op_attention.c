@@ -33,7 +33,7 @@ static float *normals(struct rng *r, size_t n)
     return x;
 }
 
-static void want_of(struct sequence *s, float softcap)
+static void want_of(struct sequence *s, float softcap, int window)
 {
     struct graph *g;
     assert_int_equal(graph_create(GEMM_F32, 1, &g), 0);
@@ -41,6 +41,7 @@ static void want_of(struct sequence *s, float softcap)
     struct g_tensor *k = g_const(g, DT_F32, SHAPE4(1, s->n, HKV, D), s->k, false);
     struct g_tensor *v = g_const(g, DT_F32, SHAPE4(1, s->n, HKV, D), s->v, false);
     struct g_tensor *spans = g_const(g, DT_I32, SHAPE3(1, s->n, 4), s->spans, false);
+    spans = window ? g_window_spans(g, spans, window) : spans;
     struct g_tensor *y = g_output(g_attention(g, q, k, v, spans, 0.3f, softcap));
     struct plan *p;
     struct exec e = {0};
@@ -51,7 +52,7 @@ static void want_of(struct sequence *s, float softcap)
     graph_free(g);
 }
 
-static void sequence_init(struct sequence *s, struct rng *r, float softcap)
+static void sequence_init(struct sequence *s, struct rng *r, float softcap, int window)
 {
     *s = (struct sequence){.n = rng_range(r, 1, LONGEST)};
     size_t n = (size_t)s->n;
@@ -69,7 +70,7 @@ static void sequence_init(struct sequence *s, struct rng *r, float softcap)
         s->pages[p] = mem_alloc(MEM_TEST, PAGE_FLOATS * sizeof(float));
         memset(s->pages[p], 0xff, PAGE_FLOATS * sizeof(float));
     }
-    want_of(s, softcap);
+    want_of(s, softcap, window);
 }
 
 static void sequence_free(struct sequence *s)
@@ -106,7 +107,7 @@ static void batch_add(struct batch *b, struct sequence *s)
     b->want[i] = s->want + at * Q_ROW;
 }
 
-static void batch_check(struct batch *b, struct pool *pool, float softcap)
+static void batch_check(struct batch *b, struct pool *pool, float softcap, int window)
 {
     static const float zeros[Q_ROW];
     struct graph *g;
@@ -117,7 +118,7 @@ static void batch_check(struct batch *b, struct pool *pool, float softcap)
     struct g_tensor *v = g_const(g, DT_F32, SHAPE3(b->n, HKV, D), b->v, false);
     struct g_tensor *state = g_input(g, "kv", DT_I32, SHAPE1(1));
     state->data = &step;
-    struct g_tensor *y = g_output(g_attention_cached(g, q, k, v, state, LAYER, 0.3f, softcap, 0));
+    struct g_tensor *y = g_output(g_attention_cached(g, q, k, v, state, LAYER, 0.3f, softcap, window));
     struct plan *p;
     struct exec e = {.pool = pool};
     if (plan_create(g, &p) < 0 || exec_run(p, &e) < 0)
@@ -137,8 +138,9 @@ static void test_pages_equal_tensors(void **state)
     for (int round = 0; round < 6; round++) {
         struct sequence s[3];
         float softcap = round % 2 ? 4.0f : 0.0f;
+        int window = round < 3 ? 0 : 7 * round;
         for (int i = 0; i < 3; i++)
-            sequence_init(&s[i], &r, softcap);
+            sequence_init(&s[i], &r, softcap, window);
         for (int left = 1; left;) {
             memset(&b, 0, sizeof(b));
             for (int i = 0; i < 3; i++) {
@@ -149,7 +151,7 @@ static void test_pages_equal_tensors(void **state)
                     batch_add(&b, NULL);
             }
             if (b.n)
-                batch_check(&b, round % 3 ? pool : NULL, softcap);
+                batch_check(&b, round % 3 ? pool : NULL, softcap, window);
             left = s[0].n - s[0].done + s[1].n - s[1].done + s[2].n - s[2].done;
         }
         for (int i = 0; i < 3; i++)
@@ -164,15 +166,35 @@ static void test_layer(void **state)
     struct rng r = rng_at(8, 0);
     struct sequence s;
     static struct batch b;
-    sequence_init(&s, &r, 0);
+    sequence_init(&s, &r, 0, 0);
     memset(&b, 0, sizeof(b));
     batch_add(&b, &s);
-    batch_check(&b, NULL, 0);
+    batch_check(&b, NULL, 0, 0);
     uint32_t bits;
     memcpy(&bits, s.pages[0], 4);
     assert_int_equal(bits, 0xffffffffu);
     assert_memory_equal(s.pages[LAYER * MAX_PAGES], s.k, D * sizeof(float));
     sequence_free(&s);
+}
+
+/* A window of n keys counts the row itself; ranges of earlier keys become empty; every sequence of a batch alike. */
+static void test_windows(void **state)
+{
+    static const int32_t spans[2][4][4] = {{{0, 1, 0, 0}, {0, 2, 0, 0}, {0, 1, 2, 3}, {0, 2, 2, 4}}, {{0, 1}, {1, 2}, {0, 3}, {3, 4}}};
+    static const int32_t want[2][4][4] = {{{0, 1, 0, 0}, {0, 2, 0, 0}, {1, 1, 2, 3}, {2, 2, 2, 4}}, {{0, 1}, {1, 2}, {1, 3}, {3, 4}}};
+    struct graph *g;
+    struct plan *p;
+    assert_int_equal(graph_create(GEMM_F32, 1, &g), 0);
+    struct g_tensor *y = g_output(g_window_spans(g, g_const(g, DT_I32, SHAPE3(2, 4, 4), spans, false), 2));
+    assert_int_equal(plan_create(g, &p), 0);
+    assert_int_equal(exec_run(p, &(struct exec){0}), 0);
+    for (int i = 0; i < 8; i++)
+        for (int s = 0; s < 2; s++) {
+            const int32_t *a = g_i32(y) + 4 * i + 2 * s, *b = want[i / 4][i % 4] + 2 * s;
+            assert_true((a[0] == b[0] && a[1] == b[1]) || (a[0] >= a[1] && b[0] >= b[1]));
+        }
+    plan_free(p);
+    graph_free(g);
 }
 
 static void test_cut_by_threads(void **state)
@@ -232,7 +254,7 @@ static void test_misfits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages_equal_tensors), cmocka_unit_test(test_layer),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages_equal_tensors), cmocka_unit_test(test_layer), cmocka_unit_test(test_windows),
                                        cmocka_unit_test(test_cut_by_threads), cmocka_unit_test(test_misfits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
