@@ -14,7 +14,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NUNCHI = os.path.abspath(sys.argv[1])
 MODEL = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "models" / "scenes"
-COMMANDS = "run chat train eval verify bench inspect data tokenize template grammar help".split()
+COMMANDS = "run chat train eval verify bench inspect convert quantize init data tokenize template grammar help".split()
 
 
 def nunchi(*args, stdin=b"", env=None, status=0):
@@ -276,6 +276,61 @@ def case_inspect_gguf():
     facts = json.loads(nunchi("inspect", shared("fixtures/gguf/types/types.gguf"), "--json")[0])
     check(facts["format"] == "gguf" and len(facts["tensors"]) >= 25, str(facts)[:300])
     check(sum(facts["dtypes"].values()) == facts["bytes"], "bytes do not add up")
+
+
+def made(folder, *more):
+    """a small random model, and the ids that it says next"""
+    model = pathlib.Path(folder) / "tiny"
+    nunchi("init", "llama-tiny", model, "--dtype", "F32", "--seed", "5", *more)
+    return model
+
+
+def says(model):
+    return json.loads(nunchi("run", model, "--raw", "--json", "--compute", "f32", "--temp", "0", "-n", "12", "Hello")[0])["tokens"]
+
+
+def case_convert_there_and_back():
+    with tempfile.TemporaryDirectory() as d:
+        model, d = made(d), pathlib.Path(d)
+        nunchi("convert", model, d / "tiny.gguf")
+        nunchi("convert", d / "tiny.gguf", d / "back")
+        first, again = (p / "model.safetensors" for p in (model, d / "back"))
+        check(first.read_bytes() == again.read_bytes(), "weights differ after GGUF and back")
+        check(says(model) == says(d / "tiny.gguf") == says(d / "back"), "a conversion changes what the model says")
+        ids = [nunchi("tokenize", m, stdin="a\u00e9 \U0001f600".encode())[0] for m in (model, d / "tiny.gguf", d / "back")]
+        check(ids[0] == ids[1] == ids[2], "tokenizers differ: %s" % ids)
+        mistake("convert", model, d / "tiny.gguf", says="is there already")
+        mistake("convert", model, says="where to put it")
+        mistake("convert", model, d / "x.gguf", "--dtype", "Q9", says="Q4_K_M")
+        mistake("convert", model, d / "x", "--dtype", "Q4_0", says="F32, F16 or BF16")
+        check(not (d / "x.gguf").exists() and not (d / "x").exists(), "a refused conversion leaves something behind")
+
+
+def case_quantize():
+    with tempfile.TemporaryDirectory() as d:
+        model, d = made(d), pathlib.Path(d)
+        sizes = []
+        for kind in ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q2_K"):
+            nunchi("quantize", model, d / (kind + ".gguf"), kind)
+            sizes.append((d / (kind + ".gguf")).stat().st_size)
+            check(len(says(d / (kind + ".gguf"))) == 12, "%s does not run" % kind)
+        check(sizes == sorted(sizes, reverse=True), "sizes: %s" % sizes)
+        tensors = {t["name"]: t["dtype"] for t in json.loads(nunchi("inspect", d / "Q4_K_M.gguf", "--json")[0])["tensors"]}
+        check(tensors["blk.0.ffn_up.weight"] == "Q4_K" and tensors["output.weight"] == "Q6_K" and tensors["output_norm.weight"] == "F32",
+              str(tensors))
+        mistake("quantize", model, d / "y.gguf", says="Q4_K_M")
+
+
+def case_init():
+    with tempfile.TemporaryDirectory() as d:
+        model = made(d)
+        d = pathlib.Path(d)
+        nunchi("init", model / "config.json", d / "again", "--dtype", "F32", "--seed", "5", "--threads", "1")
+        nunchi("init", "llama-tiny", d / "other", "--dtype", "F32", "--seed", "6")
+        a, b, c = ((p / "model.safetensors").read_bytes() for p in (model, d / "again", d / "other"))
+        check(a == b, "the same seed gives other weights")
+        check(a != c, "another seed gives the same weights")
+        mistake("init", "llama-9z", d / "z", says="llama-tiny")
 
 
 def case_verify():
