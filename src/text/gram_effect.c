@@ -3,7 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/gram_run.h"
 
-enum { NOTED_MAX = 1 << 16 }; /* bytes of all texts that must differ: beyond, an array has no further item */
+enum { NOTED_MAX = 1 << 14 }; /* bytes of all texts that must differ */
 
 /* A copy of the data with `more` zero bytes behind, in the scratch of the run. */
 static int copy(struct gram_run *r, uint32_t data, uint32_t more, struct item_data **head, uint32_t *tail)
@@ -104,7 +104,7 @@ int gram_note(struct gram_run *r, uint32_t data, uint8_t byte, uint32_t *out)
     uint32_t tail;
     TRY(copy(r, data, 1, &head, &tail));
     if (tail >= NOTED_MAX)
-        return 0;
+        return err_set(NUN_ELIMIT, "grammar: more than %d bytes of items that must differ (uniqueItems)", NOTED_MAX);
     tail_of(r)[tail] = (char)byte;
     return put(r, tail + 1, out);
 }

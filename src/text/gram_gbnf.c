@@ -141,7 +141,7 @@ static int rule_of(struct gbnf *p, struct span name, uint32_t *out)
     p->names.slot[h].used = 1;
     p->names.n++;
     TRY(gram_vec_room(&p->used_at, 1, sizeof(size_t)));
-    GRAM_AT(p->used_at, size_t)[p->used_at.n++] = p->at;
+    GRAM_AT(p->used_at, size_t)[p->used_at.n++] = p->at - name.len;
     return 0;
 }
 
@@ -357,7 +357,7 @@ static int whole(struct gbnf *p, uint32_t *root)
         if (i == *root)
             return err_set(NUN_EFORMAT, "%s: there is no rule root", p->place);
         p->at = GRAM_AT(p->used_at, size_t)[i];
-        return wrong(p, "the name of a rule that exists before this place");
+        return wrong(p, "the name of a rule that exists");
     }
     return 0;
 }

@@ -88,6 +88,7 @@ struct grammar {
     struct arena arena;
     struct gram_vec nodes, edges, rules, classes, byte_states, byte_edges, effects, objects, slots;
     uint32_t root;
+    struct cp_set category[40]; /* general categories that were asked for, in the order of their names */
     uint32_t full[8];        /* byte states that take anything, shared */
 };
 

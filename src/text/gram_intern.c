@@ -233,7 +233,7 @@ int gram_tidy(struct gram_run *r, bool now)
     r->notes = fresh.notes;
     r->depth = fresh.depth;
     r->now = fresh.now;
-    return 0;
+    return limit_check(LIMIT_grammar_state, 2 * gram_run_bytes(r), "grammar: the state of an answer, twice");
 }
 
 void gram_run_free(struct gram_run *r)

@@ -218,18 +218,23 @@ static int keyword_numbers(struct schema *s, const struct fact *f, struct dfa *o
 
 static int equal_numbers(struct schema *s, const struct fact *f, struct dfa *out)
 {
-    const json_t *list = f->kind == FACT_ONE_OF ? f->json : NULL, *v;
+    const json_t *list = f->kind == FACT_ONE_OF ? f->json : NULL;
+    size_t all = list ? json_array_size(list) : 1, n = 0;
+    struct dfa *one = arena_array(s->arena, all + 1, sizeof *one);
     struct decimal d;
-    struct dfa one;
-    *out = (struct dfa){NULL, NULL, 0, 0};
-    for (size_t i = 0; i < (list ? json_array_size(list) : 1); i++) {
-        v = list ? json_array_get(list, i) : f->json;
+    if (!one)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < all; i++) {
+        const json_t *v = list ? json_array_get(list, i) : f->json;
         if (!json_is_number(v))
             continue;
         TRY(read_decimal(s, f->json, NULL, v, &d));
-        TRY(compared(s, &d, EQUAL, &one));
-        TRY(dfa_product(s->arena, out, &one, DFA_OR, out));
+        TRY(compared(s, &d, EQUAL, &one[n++]));
     }
+    for (; n > 1; n = (n + 1) / 2) /* in pairs, so that each is copied log n times */
+        for (size_t i = 0; i < n / 2; i++)
+            TRY(dfa_product(s->arena, &one[i], &one[n - 1 - i], DFA_OR, &one[i]));
+    *out = n ? one[0] : (struct dfa){NULL, NULL, 0, 0};
     return 0;
 }
 

@@ -84,7 +84,7 @@ static int add_pattern(struct object *o, const json_t *at, const char *text)
     p->text = text;
     int rc = schema_regex(o->s, span_str(text), "patternProperties", true, &p->dfa);
     o->n_patterns++;
-    return rc < 0 && rc != NUN_ENOMEM ? schema_refuse(o->s, at, "patternProperties", "the expression is not supported (see nunchi grammar --regex)") : rc;
+    return rc < 0 ? schema_at(o->s, at, "patternProperties", rc) : 0;
 }
 
 /* `properties` first, so that their order is that of the names. */

@@ -235,14 +235,26 @@ static bool find_path(const json_t *from, const json_t *at, struct buf *path)
     return false;
 }
 
-int schema_refuse(const struct schema *s, const json_t *at, const char *key, const char *why)
+static int set_place(const struct schema *s, const json_t *at, const char *key, const char *why, int code)
 {
     struct buf path;
     buf_init(&path, MEM_TEXT, 4096);
-    bool found = find_path(s->root, at, &path);
-    int rc = err_set(NUN_EUNSUP, "%s: #%.*s%s%s: %s", s->place, found ? (int)path.len : 0, buf_cstr(&path), key ? "/" : "", key ? key : "", why);
+    int n = find_path(s->root, at, &path) ? (int)path.len : 0;
+    const char *slash = key ? "/" : "", *name = key ? key : "";
+    int rc = why ? err_set(code, "%s: #%.*s%s%s: %s", s->place, n, buf_cstr(&path), slash, name, why)
+                 : err_at(code, "%s: #%.*s%s%s", s->place, n, buf_cstr(&path), slash, name);
     buf_free(&path);
     return rc;
+}
+
+int schema_refuse(const struct schema *s, const json_t *at, const char *key, const char *why)
+{
+    return set_place(s, at, key, why, NUN_EUNSUP);
+}
+
+int schema_at(const struct schema *s, const json_t *at, const char *key, int code)
+{
+    return set_place(s, at, key, NULL, code);
 }
 
 int schema_count(const struct schema *s, const json_t *at, const char *key, uint64_t fallback, uint64_t *out)

@@ -59,44 +59,50 @@ static struct cp_range blank[] = {{9, 13}, {32, 32}, {0xa0, 0xa0}, {0x1680, 0x16
 static struct cp_range line_ends[] = {{10, 10}, {13, 13}, {0x2028, 0x2029}};
 static const struct { char letter; struct cp_set set; } shorthands[] = {{'d', {digits, 1}}, {'w', {word, 4}}, {'s', {blank, 10}}};
 
-/* General categories, by first letter or both, and a few long names. */
-static int category(struct regex *p, bool inverted)
+/* All code points whose category begins with `code`: seen once, kept with the grammar. */
+static int collect(const struct regex *p, const char *code, struct cp_set *out)
 {
-    static const struct { const char *name, *code; } names[] = {
-        {"Letter", "L"}, {"Lowercase_Letter", "Ll"}, {"Uppercase_Letter", "Lu"}, {"Number", "N"}, {"Decimal_Number", "Nd"}, {"digit", "Nd"},
-        {"Punctuation", "P"}, {"Symbol", "S"}, {"Separator", "Z"}, {"Mark", "M"}};
-    static const char codes[] = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co L M N P S Z";
-    const char *close = memchr(p->text.ptr + p->at, '}', p->text.len - p->at);
-    size_t n = close ? (size_t)(close - (p->text.ptr + p->at)) : 0;
-    struct cp_set s = {NULL, 0};
-    char code[4] = "";
-    if (!close || peek(p) != '{')
-        return wrong(p, NUN_EFORMAT, "expected {category} behind \\p");
-    struct span name = span_of(p->text.ptr + p->at + 1, n - 1);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (span_is(name, names[i].name))
-            name = span_str(names[i].code);
-    const char *known = NULL;
-    if (name.len && name.len <= 2) {
-        memcpy(code, name.ptr, name.len);
-        known = strstr(codes, code);
-    }
-    if (!known || !(known[name.len] == ' ' || !known[name.len]) || (known != codes && known[-1] != ' '))
-        return wrong(p, NUN_EUNSUP, "this \\p{...} is not supported: general categories are");
-    p->at += n + 1;
-    s.at = arena_array(&p->b->g->arena, 4096, sizeof *s.at);
+    enum { RANGES_MAX = 4096 }; /* the largest category has some 650 */
+    struct cp_set s = {arena_array(&p->b->g->arena, RANGES_MAX, sizeof *s.at), 0};
     if (!s.at)
         return NUN_ENOMEM;
-    for (uint32_t cp = 0; cp <= CP_MAX && s.n < 4095; cp++) {
-        const char *of = utf8proc_category_string((utf8proc_int32_t)cp);
-        if (strncmp(of, code, name.len) != 0)
+    for (uint32_t cp = 0; cp <= CP_MAX && s.n < RANGES_MAX; cp++) {
+        if (strncmp(utf8proc_category_string((utf8proc_int32_t)cp), code, strlen(code)) != 0)
             continue;
         if (s.n && s.at[s.n - 1].hi + 1 == cp)
             s.at[s.n - 1].hi = cp;
         else
             s.at[s.n++] = (struct cp_range){cp, cp};
     }
-    return add_set(p, s, inverted);
+    return cp_set_make(&p->b->g->arena, s.at, s.n, out);
+}
+
+/* General categories, by first letter or both, and a few long names. */
+static int category(struct regex *p, bool inverted)
+{
+    static const struct { const char *name, *code; } names[] = {
+        {"Letter", "L"}, {"Lowercase_Letter", "Ll"}, {"Uppercase_Letter", "Lu"}, {"Number", "N"}, {"Decimal_Number", "Nd"}, {"digit", "Nd"},
+        {"Punctuation", "P"}, {"Symbol", "S"}, {"Separator", "Z"}, {"Mark", "M"}};
+    static const char codes[][3] = {"L", "M", "N", "P", "S", "Z", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd",
+                                    "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co"};
+    const char *close = memchr(p->text.ptr + p->at, '}', p->text.len - p->at);
+    size_t n = close ? (size_t)(close - (p->text.ptr + p->at)) : 0;
+    if (!close || peek(p) != '{')
+        return wrong(p, NUN_EFORMAT, "expected {category} behind \\p");
+    struct span name = span_of(p->text.ptr + p->at + 1, n - 1);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (span_is(name, names[i].name))
+            name = span_str(names[i].code);
+    size_t which = 0, all = sizeof codes / sizeof *codes;
+    while (which < all && !span_is(name, codes[which]))
+        which++;
+    if (which == all)
+        return wrong(p, NUN_EUNSUP, "this \\p{...} is not supported: general categories are");
+    p->at += n + 1;
+    struct cp_set *kept = &p->b->g->category[which];
+    if (!kept->n)
+        TRY(collect(p, codes[which], kept));
+    return add_set(p, *kept, inverted);
 }
 
 static int hex(struct regex *p, int min, int max, uint32_t *cp)

@@ -51,6 +51,7 @@ static int push(struct gram_run *r, struct cont c)
 static int keep(struct gram_run *r, struct item it)
 {
     TRY(limit_check(LIMIT_grammar_items, r->kernel.n, "grammar: readings at once"));
+    TRY(limit_check(LIMIT_grammar_steps, ++r->steps, "grammar: steps"));
     TRY(gram_vec_room(&r->kernel, 1, sizeof it));
     GRAM_AT(r->kernel, struct item)[r->kernel.n++] = it;
     return 0;
@@ -128,6 +129,7 @@ static int by_cont(const void *x, const void *y)
 static int gather(struct gram_run *r, struct cont c)
 {
     TRY(limit_check(LIMIT_grammar_items, r->gather.n, "grammar: callers of one rule"));
+    TRY(limit_check(LIMIT_grammar_steps, ++r->steps, "grammar: steps"));
     TRY(gram_vec_room(&r->gather, 1, sizeof c));
     GRAM_AT(r->gather, struct cont)[r->gather.n++] = c;
     return 0;

@@ -58,6 +58,8 @@ struct schema {
 
 /* NUN_EUNSUP, with the JSON path of `at` in the document and its keyword (NULL: the schema itself). */
 int schema_refuse(const struct schema *s, const json_t *at, const char *key, const char *why);
+/* The pending sentence with the same in front. */
+int schema_at(const struct schema *s, const json_t *at, const char *key, int code);
 /* A count: a whole number that is not negative. */
 int schema_count(const struct schema *s, const json_t *at, const char *key, uint64_t fallback, uint64_t *out);
 

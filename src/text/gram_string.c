@@ -51,7 +51,7 @@ static int pattern_strings(struct schema *s, const json_t *at, const json_t *v, 
     if (!json_is_string(v))
         return schema_refuse(s, at, "pattern", "expected a string");
     int rc = schema_regex(s, span_of(json_string_value(v), json_string_length(v)), "pattern", true, out);
-    return rc < 0 && rc != NUN_ENOMEM ? schema_refuse(s, at, "pattern", "the expression is not supported (see nunchi grammar --regex)") : rc;
+    return rc < 0 ? schema_at(s, at, "pattern", rc) : 0;
 }
 
 static int format_strings(struct schema *s, const json_t *at, const json_t *v, struct dfa *out)
