@@ -179,11 +179,11 @@ static int param_name(struct model *m, const struct weight_row *row, const char 
     return p->name ? 0 : NUN_ENOMEM;
 }
 
-/* Small products on which much depends: a router's near ties choose experts, and what latent attention keeps of a token
- * is read by every head of every later one. */
+/* Small products on which much depends: a router's near ties choose experts, what latent attention keeps of a token
+ * is read by every head of every later one, and step sizes of a state space stand in an exponent. */
 static bool is_exact(enum nn_role role)
 {
-    return role == NN_router_w || role == NN_kv_a_w;
+    return role == NN_router_w || role == NN_kv_a_w || role == NN_ssm_x_w || role == NN_ssm_dt_w;
 }
 
 /* Weights of the operations that have a matrix an expert, or a head. */
