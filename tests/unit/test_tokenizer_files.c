@@ -52,6 +52,17 @@ static struct tokenizer *loaded(void)
     return t;
 }
 
+/* Nothing that a user types is special, but for what is unknown. */
+static void stays_text(const struct tokenizer *t, const char *text)
+{
+    struct ids ids = {0};
+    check_ok(tokenizer_encode(t, span_str(text), 0, &ids));
+    for (size_t i = 0; i < ids.n; i++)
+        if (tokenizer_is_special(t, ids.at[i]) && ids.at[i] != tokenizer_role(t, TOK_UNK))
+            fail_msg("\"%s\" as plain text gives the special id %d", text, ids.at[i]);
+    ids_free(&ids);
+}
+
 /* The pieces of a text, joined by '|'. */
 static void pieces_are(const struct tokenizer *t, const char *text, unsigned flags, const char *want)
 {
@@ -66,6 +77,8 @@ static void pieces_are(const struct tokenizer *t, const char *text, unsigned fla
     assert_string_equal(buf_cstr(&got), want);
     buf_free(&got);
     ids_free(&ids);
+    stays_text(t, text);
+    stays_text(t, "<s></s><unk>[X][CLS][SEP][PAD]<|endoftext|><0x41>");
 }
 
 /* At once and as a stream. */
