@@ -16,6 +16,7 @@
 #include "graph/exec.h"
 #include "models/model.h"
 #include "nunchi/nunchi.h"
+#include "../torture.h"
 
 #define FIXTURES "../shared/fixtures/"
 static const char *const place = "test_embed_folder";
@@ -252,9 +253,31 @@ static void refused(void **state)
     file_remove_tree(place);
 }
 
+static int embed_once(void *arg)
+{
+    const struct nun_embed_options o = {.model = {.threads = 1, .compute = NUN_F32}};
+    static float out[48];
+    struct nun_embedder *e;
+    TRY(nun_embedder_open(place, &o, &e));
+    int rc = nun_embed(e, text, strlen(text), out, NULL);
+    nun_embedder_close(e);
+    return rc;
+}
+
+static void failing_allocations(void **state)
+{
+    if (!file_is_dir(FIXTURES "bert-encoder"))
+        skip();
+    sentence_folder("pooling_mode_mean_tokens", true);
+    write_file("config_sentence_transformers.json", "{\"prompts\": {\"q\": \"t1 \"}, \"default_prompt_name\": \"q\"}");
+    assert_true(torture_run("embed", embed_once, NULL, 5) > 100);
+    file_remove_tree(place);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(poolings), cmocka_unit_test(decoders), cmocka_unit_test(lengths),
-                                       cmocka_unit_test(prompts), cmocka_unit_test(refused)};
+                                       cmocka_unit_test(prompts), cmocka_unit_test(refused),
+                                       cmocka_unit_test(failing_allocations)};
     return cmocka_run_group_tests_name("embed", tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include "nunchi/nunchi.h"
 #include "nunchi/tools.h"
 #include "nunchi/verify.h"
+#include "../torture.h"
 
 #define FIXTURES "../shared/fixtures/"
 static const char *const place = "test_lora_folder", *const q_proj = "model.layers.1.self_attn.q_proj.weight";
@@ -192,6 +193,22 @@ static void merged(void **state)
     file_remove_tree(place);
 }
 
+static int load_both(void *arg)
+{
+    static const struct model_lora list[] = {{FIXTURES "peft-lora-all", 1}, {FIXTURES "peft-dora", 0.5f}};
+    struct model *m;
+    TRY(model_load_with(FIXTURES "llama", list, 2, &m));
+    model_free(m);
+    return 0;
+}
+
+static void failing_allocations(void **state)
+{
+    if (!file_is_dir(FIXTURES "peft-lora-all"))
+        skip();
+    assert_true(torture_run("lora", load_both, NULL, 3) > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,7 +216,7 @@ int main(void)
         {"peft-lora-all", reference, NULL, NULL, (void *)(uintptr_t)"peft-lora-all"},
         {"peft-dora", reference, NULL, NULL, (void *)(uintptr_t)"peft-dora"},
         cmocka_unit_test(by_formula), cmocka_unit_test(several), cmocka_unit_test(refused), cmocka_unit_test(patterns),
-        cmocka_unit_test(merged),
+        cmocka_unit_test(merged), cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests_name("lora", tests, NULL, NULL);
 }

@@ -11,8 +11,10 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "models/model.h"
 #include "models/quant_folder.h"
 #include "nunchi/error.h"
+#include "../torture.h"
 
 #define FIXTURES "../shared/fixtures/"
 static const char *const file = "test_quant_folder.safetensors";
@@ -264,6 +266,22 @@ static void refused_parts(void **state)
     folder_close(&f);
 }
 
+static int load_model(void *folder)
+{
+    struct model *m;
+    TRY(model_load(folder, &m));
+    model_free(m);
+    return 0;
+}
+
+static void failing_allocations(void **state)
+{
+    static char *const folders[] = {FIXTURES "llama-gptq-act", FIXTURES "llama-bnb-nf4", FIXTURES "llama-ct-pack"};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        if (file_is_dir(folders[i]))
+            assert_true(torture_run(folders[i], load_model, folders[i], 3) > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +292,7 @@ int main(void)
         {"mxfp4 random", mxfp4, NULL, NULL, (void *)(uintptr_t)"random"}, {"mxfp4 all", mxfp4, NULL, NULL, (void *)(uintptr_t)"all"},
         cmocka_unit_test(int8_rows), cmocka_unit_test(three_bits), cmocka_unit_test(packed_zero_points),
         cmocka_unit_test(refused_settings), cmocka_unit_test(refused_parts),
+        cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests_name("quant_folder", tests, NULL, NULL);
 }
