@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Do GGUF files written by nunchi say the same to llama.cpp? Compares greedy ids, prompt by prompt. Called by
 check_llamacpp.sh: check_llamacpp.py NUNCHI GREEDY.mjs MODEL.gguf [COMPUTE [TIE]]. Two engines round differently: where
 the two best logits are nearer than TIE, either may win, and what follows is not compared."""

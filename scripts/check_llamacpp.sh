@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Models of five families with random weights, written as GGUF by nunchi, give the same greedy ids in llama.cpp.
 #   scripts/check_llamacpp.sh [BUILD] [MODEL.gguf...]
 # Needs node, and the npm package node-llama-cpp in NODE_MODULES (default: installed into a folder under TMPDIR).

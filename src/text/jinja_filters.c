@@ -134,6 +134,7 @@ static int filter_truncate(struct jinja_run *r, const struct jinja_call *c, stru
     int64_t keep = length - (int64_t)jinja_chars(&tail);
     if (keep < 0 || leeway < 0)
         return jinja_error(r, "truncate: expected a length of at least the ending's and a leeway of at least 0");
+    TRY(jinja_charge(r, text.s->len / 64));
     *out = text;
     if ((int64_t)jinja_chars(text.s) - leeway <= length)
         return 0;

@@ -106,7 +106,7 @@ int jinja_equal(struct jinja_run *r, const struct jinja_value *a, const struct j
         return 0;
     if (a->kind == JV_STRING) {
         *out = span_eq(jinja_span(a->s), jinja_span(b->s));
-        return jinja_charge(r, *out ? a->s->len / 64 : 0);
+        return jinja_charge(r, a->s->len == b->s->len ? a->s->len / 64 : 0);
     }
     if (a->kind == JV_DICT || a->kind == JV_LIST || a->kind == JV_TUPLE || a->kind == JV_RANGE)
         return equal_inside(r, a, b, out);
@@ -122,6 +122,7 @@ static int order_seqs(struct jinja_run *r, const struct jinja_value *a, const st
     bool same = true;
     size_t i = 0, n = a->seq->n < b->seq->n ? a->seq->n : b->seq->n;
     TRY(jinja_deeper(r));
+    TRY(jinja_charge(r, n));
     for (; i < n && same; i += same)
         TRY(jinja_equal(r, &a->seq->at[i], &b->seq->at[i], &same));
     if (i < n)
@@ -141,6 +142,7 @@ int jinja_order(struct jinja_run *r, const struct jinja_value *a, const struct j
         *out = (x > y) - (x < y);
     } else if (a->kind == JV_STRING && b->kind == JV_STRING) {
         size_t n = a->s->len < b->s->len ? a->s->len : b->s->len; /* bytes of UTF-8 order as code points do */
+        TRY(jinja_charge(r, n / 64));
         int c = n ? memcmp(a->s->ptr, b->s->ptr, n) : 0;
         *out = c ? c : (a->s->len > b->s->len) - (a->s->len < b->s->len);
     } else if (a->kind == b->kind && (a->kind == JV_LIST || a->kind == JV_TUPLE)) {

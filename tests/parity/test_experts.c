@@ -188,6 +188,95 @@ static void test_balance(void **state)
     model_free(m);
 }
 
+/* ---- families without reference numbers here ------------------------------------------------ */
+
+/* What their makers' files look like: a config, and one tensor of each unusual kind. */
+#define SMALL "\"hidden_size\": 48, \"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, " \
+              "\"vocab_size\": 64, "
+static const struct {
+    const char *config;
+    struct { const char *tensor; struct shape shape; } has[4];
+} layouts[] = {
+    {"{\"architectures\": [\"GraniteMoeForCausalLM\"], \"model_type\": \"granitemoe\", " SMALL
+     "\"num_local_experts\": 6, \"num_experts_per_tok\": 2, \"intermediate_size\": 20, \"logits_scaling\": 4.0}",
+     {{"model.layers.1.block_sparse_moe.input_linear.weight", {3, {6, 40, 48}}},
+      {"model.layers.1.block_sparse_moe.output_linear.weight", {3, {6, 48, 20}}},
+      {"model.layers.1.block_sparse_moe.router.layer.weight", {2, {6, 48}}}}},
+    {"{\"architectures\": [\"GraniteMoeSharedForCausalLM\"], \"model_type\": \"granitemoeshared\", " SMALL
+     "\"num_local_experts\": 6, \"num_experts_per_tok\": 2, \"intermediate_size\": 20, \"shared_intermediate_size\": 28}",
+     {{"model.layers.0.block_sparse_moe.input_linear.weight", {3, {6, 40, 48}}},
+      {"model.layers.0.shared_mlp.input_linear.weight", {2, {56, 48}}},
+      {"model.layers.0.shared_mlp.output_linear.weight", {2, {48, 28}}}}},
+    {"{\"architectures\": [\"Ernie4_5_MoeForCausalLM\"], \"model_type\": \"ernie4_5_moe\", " SMALL
+     "\"moe_num_experts\": 6, \"moe_k\": 2, \"moe_intermediate_size\": 20, \"intermediate_size\": 36}",
+     {{"model.layers.1.mlp.moe_statics.e_score_correction_bias", {2, {1, 6}}},
+      {"model.layers.1.mlp.shared_experts.up_proj.weight", {2, {40, 48}}},
+      {"model.layers.1.mlp.experts.5.down_proj.weight", {2, {48, 20}}},
+      {"model.layers.0.mlp.gate_proj.weight", {2, {36, 48}}}}},
+    {"{\"architectures\": [\"Glm4MoeForCausalLM\"], \"model_type\": \"glm4_moe\", " SMALL
+     "\"n_routed_experts\": 6, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 20, \"intermediate_size\": 36, \"use_qk_norm\": true, \"head_dim\": 16}",
+     {{"model.layers.1.mlp.gate.e_score_correction_bias", {1, {6}}},
+      {"model.layers.1.mlp.experts.0.gate_proj.weight", {2, {20, 48}}},
+      {"model.layers.1.self_attn.q_norm.weight", {1, {16}}},
+      {"model.layers.0.mlp.up_proj.weight", {2, {36, 48}}}}},
+};
+
+/* Logits of a short text. */
+static void logits_of(const struct model *m, struct digest *out)
+{
+    enum { T = 9 };
+    static const int32_t ids[T] = {5, 9, 60, 33, 5, 1, 17, 2, 44}, pos[T] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+    static const int32_t spans[2 * T] = {0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0, 9};
+    struct graph *g;
+    struct plan *p;
+    check_ok(graph_create(GEMM_F32, 1, &g));
+    struct model_text in = {.seq = {.batch = 1, .tokens = T, .pos = g_const(g, DT_I32, SHAPE1(T), pos, false),
+                                    .spans = g_const(g, DT_I32, SHAPE3(1, T, 2), spans, false)},
+                            .ids = g_const(g, DT_I32, SHAPE1(T), ids, false)};
+    struct g_tensor *logits = g_output(model_logits(g, m, &in));
+    check_ok(graph_error(g));
+    check_ok(plan_create(g, &p));
+    check_ok(exec_run(p, &(struct exec){0}));
+    digest_of(logits->data, g_bytes(logits), out);
+    plan_free(p);
+    graph_free(g);
+}
+
+static void check_layout(size_t i, const char *folder)
+{
+    struct model *made, *read;
+    struct safetensors *st;
+    struct digest want, got;
+    char path[300];
+    json_t *config = json_loads(layouts[i].config, 0, NULL);
+    check_ok(model_init(config, 11, &made));
+    json_decref(config);
+    logits_of(made, &want);
+    check_ok(model_save(made, folder, DT_F32));
+    check_ok(st_open(folder, &st));
+    for (int k = 0; k < 4 && layouts[i].has[k].tensor; k++) {
+        const struct st_tensor *t;
+        check_ok(st_need(st, span_str(layouts[i].has[k].tensor), &layouts[i].has[k].shape, &t));
+    }
+    st_close(st);
+    check_ok(model_load(folder, &read));
+    logits_of(read, &got);
+    assert_memory_equal(&got, &want, sizeof want);
+    model_free(made);
+    model_free(read);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    remove(path);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    remove(path);
+    remove(folder);
+}
+
+static void test_layouts(void **state)
+{
+    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++)
+        check_layout(i, "test_experts_layout");
+}
+
 /* ---- refusals ------------------------------------------------------------------------------ */
 
 static void test_refusals(void **state)
@@ -213,13 +302,14 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[2 * FAMILIES + 3] = {
-        cmocka_unit_test(test_latents_are_kept), cmocka_unit_test(test_balance), cmocka_unit_test(test_refusals)};
+    struct CMUnitTest tests[2 * FAMILIES + 4] = {
+        cmocka_unit_test(test_latents_are_kept), cmocka_unit_test(test_balance), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_layouts)};
     char names[2 * FAMILIES][64];
     for (int i = 0; i < 2 * FAMILIES; i++) {
         const char *family = families[i / 2];
         snprintf(names[i], sizeof names[i], "%s, %s", family, i % 2 ? "saved as read" : "bits");
-        tests[3 + i] = (struct CMUnitTest){names[i], i % 2 ? test_saved_as_read : test_bits, NULL, NULL, (void *)(uintptr_t)family};
+        tests[4 + i] = (struct CMUnitTest){names[i], i % 2 ? test_saved_as_read : test_bits, NULL, NULL, (void *)(uintptr_t)family};
     }
     return cmocka_run_group_tests_name("experts", tests, NULL, NULL);
 }
