@@ -54,7 +54,8 @@ struct preprocess_facts {
     int64_t min_pixels, max_pixels;
     int max_patches;                  /* SigLIP 2 */
     double padding_value;             /* Fuyu: a byte's value */
-    uint8_t background[3];            /* Janus: colour of the padding */
+    uint8_t background[3];            /* colour of the padding, where it is bytes (Janus, Fuyu) */
+    int min_side;                     /* Janus: no side is resized below it */
 
     struct preprocess_sampling sampling;
 
@@ -108,12 +109,15 @@ struct preprocess_plan {
     int width, height;            /* of the original */
     int frames;                   /* 1 for a picture */
     bool video;
+    bool squared;                 /* the original is first padded to a square of the mean colour */
     int tiles;                    /* that the tower sees: frames * (columns * rows + (overview >= 0)) */
     int columns, rows;            /* of the grid, without the overview; 1 x 1: not cut */
     int overview;                 /* index among a frame's tiles: 0, or the last; -1: none */
     int tile_width, tile_height;  /* of every tile as the tower sees it (native families: the padded picture) */
     int canvas_width, canvas_height; /* the grid's; tile_width x tile_height where there is none */
-    int inside_x, inside_y, inside_width, inside_height; /* of the canvas, what is picture and not padding */
+    /* Where on the canvas the resized picture comes to lie; the rest is padding. With a centre crop it may reach
+     * beyond the canvas. */
+    int inside_x, inside_y, inside_width, inside_height;
     int first_width, first_height;   /* Idefics3: after the first of its two resizes; else as inside */
     int patch_columns, patch_rows;   /* native families: of the picture; 0 where the processor knows no patches */
     int steps;                    /* video: frames as the tower sees them (Qwen: pairs), an odd end repeated */

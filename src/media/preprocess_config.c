@@ -300,10 +300,10 @@ static int settle(const char *place, struct preprocess_facts *f)
     int edge = f->size.shortest_edge;
     f->do_center_crop = edge < EXACT_FROM;
     if (f->do_center_crop) {
-        f->crop = (struct preprocess_sides){edge, edge, 0};
+        f->crop = (struct preprocess_sides){.height = edge, .width = edge};
         f->size.shortest_edge = (int)(edge / f->crop_pct);
     } else {
-        f->size = (struct preprocess_sides){edge, edge, 0};
+        f->size = (struct preprocess_sides){.height = edge, .width = edge};
     }
     return 0;
 }
