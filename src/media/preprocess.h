@@ -108,8 +108,9 @@ struct preprocess_input {
 struct preprocess_plan {
     int width, height;            /* of the original */
     int frames;                   /* 1 for a picture */
-    bool video;
-    bool squared;                 /* the original is first padded to a square of the mean colour */
+    int together;                 /* pictures of the prompt */
+    int video;                    /* 0 or 1: all are ints without gaps, so that plans can be compared as bytes */
+    int squared;                  /* the original is first padded to a square of the mean colour */
     int tiles;                    /* that the tower sees: frames * (columns * rows + (overview >= 0)) */
     int columns, rows;            /* of the grid, without the overview; 1 x 1: not cut */
     int overview;                 /* index among a frame's tiles: 0, or the last; -1: none */
