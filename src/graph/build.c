@@ -90,6 +90,13 @@ struct g_tensor *g_attention(struct graph *g, struct g_tensor *q, struct g_tenso
     return g_op(g, OP_attention, &a, 4, IN(q, k, v, spans));
 }
 
+struct g_tensor *g_attention_near(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
+                                  struct g_tensor *spans, struct g_tensor *bias, float scale)
+{
+    union g_attr a = {.attention = {scale, 0}};
+    return g_op(g, OP_attention, &a, 5, IN(q, k, v, spans, bias));
+}
+
 struct g_tensor *g_attention_cached(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
                                     struct g_tensor *state, int layer, float scale, float softcap, int window)
 {

@@ -143,6 +143,9 @@ struct g_tensor *g_rope(struct graph *g, struct g_tensor *x, struct g_tensor *po
                         int rotary_dims, bool interleaved, float mscale);
 struct g_tensor *g_attention(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
                              struct g_tensor *spans, float scale, float softcap);
+/* The same with bias F32 [W,H,Tq,Tk] added to the scores: sequence b has that of b % W. */
+struct g_tensor *g_attention_near(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
+                                  struct g_tensor *spans, struct g_tensor *bias, float scale);
 struct g_tensor *g_attention_cached(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
                                     struct g_tensor *state, int layer, float scale, float softcap, int window);
 struct g_tensor *g_window_spans(struct graph *g, struct g_tensor *spans, int window);

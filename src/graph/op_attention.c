@@ -27,6 +27,25 @@ static int misfit(const char *op, const struct g_tensor *a, const struct g_tenso
                    shape_format(&b->shape, y), dtype_name(b->dt));
 }
 
+/* What is added to scores, [W,H,Tq,Tk]: sequence b has that of b % W. NULL: nothing. */
+static const struct g_tensor *bias_of(const struct g_tensor *t)
+{
+    int at = t->op == OP_attention ? 4 : 5;
+    return at < t->n_in ? t->in[at] : NULL;
+}
+
+static int check_bias(const char *op, const struct g_tensor *t)
+{
+    const struct g_tensor *bias = bias_of(t);
+    struct sizes s = sizes_of(t);
+    if (!bias)
+        return 0;
+    const int64_t *d = bias->shape.d;
+    if (bias->dt != DT_F32 || bias->shape.n != 4 || d[0] < 1 || s.B % d[0] || d[1] != s.H || d[2] != s.Tq || d[3] != s.Tk)
+        return misfit(op, t->in[0], bias);
+    return t->attr.attention.softcap == 0 ? 0 : err_set(NUN_EARG, "%s: a bias beside a soft cap", op);
+}
+
 static int check_inputs(const char *op, const struct g_tensor *t)
 {
     const struct g_tensor *q = t->in[0], *k = t->in[1], *v = t->in[2], *spans = t->in[3];
@@ -40,7 +59,7 @@ static int check_inputs(const char *op, const struct g_tensor *t)
     if (spans->dt != DT_I32 || spans->shape.d[0] != s.B || spans->shape.d[1] != s.Tq || s.S < 1 || s.S > ATTN_SPANS ||
         spans->shape.d[2] % 2)
         return misfit(op, q, spans);
-    return 0;
+    return check_bias(op, t);
 }
 
 int shape_attention(struct g_tensor *t)
@@ -71,9 +90,12 @@ static struct attn job_of(const struct g_tensor *t, int64_t b, int h)
     struct sizes s = sizes_of(t);
     int group = s.H / s.Hkv;
     ptrdiff_t stride = (ptrdiff_t)s.Hkv * s.D, at = b * s.Tk * stride + (ptrdiff_t)h * s.D;
+    const struct g_tensor *bias = bias_of(t);
     return (struct attn){
         .queries = (int)s.Tq, .heads = group, .D = s.D, .q_stride = (ptrdiff_t)s.H * s.D,
         .q = g_f32(t->in[0]) + (b * s.Tq * s.H + (int64_t)h * group) * s.D,
+        .bias = bias ? g_f32(bias) + (b % bias->shape.d[0] * s.H + (int64_t)h * group) * s.Tq * s.Tk : NULL,
+        .bias_query = (ptrdiff_t)s.Tk, .bias_head = (ptrdiff_t)(s.Tq * s.Tk),
         .spans = g_i32(t->in[3]) + b * s.Tq * 2 * s.S, .span_stride = 2 * s.S, .n_spans = s.S, .keys = (int32_t)s.Tk,
         .k = {.data = g_f32(t->in[1]) + at, .stride = stride}, .v = {.data = g_f32(t->in[2]) + at, .stride = stride},
         .scale = t->attr.attention.scale, .softcap = t->attr.attention.softcap};
@@ -88,6 +110,7 @@ static bool job_part(struct attn *a, int c, int parts)
     a->q += from * a->q_stride;
     a->out += from * a->q_stride;
     a->spans += from * a->span_stride;
+    a->bias += a->bias ? from * a->bias_query : 0;
     a->queries = to - from;
     return from < to;
 }
@@ -117,8 +140,9 @@ void run_attention(const struct g_tensor *t, const struct g_env *env)
 void grad_attention(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
 {
     struct g_tensor *q = t->in[0], *k = t->in[1], *v = t->in[2];
-    struct g_tensor *in[] = {q, k, v, t->in[3], dt};
-    struct g_tensor *all = g_op(g, OP_attention_grad, &t->attr, 5, in);
+    struct g_tensor *bias = t->n_in > 4 ? t->in[4] : NULL;
+    struct g_tensor *in[] = {q, k, v, t->in[3], dt, bias};
+    struct g_tensor *all = g_op(g, OP_attention_grad, &t->attr, 6, in);
     if (!all)
         return;
     size_t nq = (size_t)g_count(q), nk = (size_t)g_count(k);
@@ -128,6 +152,8 @@ void grad_attention(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
         g_grad_add(g, k, g_view(g, all, nq, k->shape));
     if (g_wants(v))
         g_grad_add(g, v, g_view(g, all, nq + nk, v->shape));
+    if (g_wants(bias))
+        g_grad_add(g, bias, g_view(g, all, nq + 2 * nk, bias->shape));
 }
 
 int shape_attention_grad(struct g_tensor *t)
@@ -136,7 +162,8 @@ int shape_attention_grad(struct g_tensor *t)
     if (g_count(t->in[4]) != g_count(t->in[0]) || t->in[4]->dt != DT_F32)
         return misfit("attention_grad", t->in[0], t->in[4]);
     t->dt = DT_F32;
-    t->shape = SHAPE1(g_count(t->in[0]) + g_count(t->in[1]) + g_count(t->in[2]));
+    const struct g_tensor *bias = bias_of(t);
+    t->shape = SHAPE1(g_count(t->in[0]) + g_count(t->in[1]) + g_count(t->in[2]) + (bias ? g_count(bias) : 0));
     return 0;
 }
 
@@ -147,20 +174,33 @@ void cost_attention_grad(const struct graph *g, const struct g_tensor *t, struct
     out->scratch = attn_grad_scratch_bytes((int)g_last(t->in[0])) * (size_t)g->threads;
 }
 
+/* Sequence b, kv head h. */
+static struct attn_grad grad_job(const struct g_tensor *t, int64_t b, int h)
+{
+    float *dk = g_f32(t) + g_count(t->in[0]), *dv = dk + g_count(t->in[1]), *dbias = dv + g_count(t->in[2]);
+    struct attn_grad g = {.a = job_of(t, b, h)};
+    ptrdiff_t at_q = g.a.q - g_f32(t->in[0]), at_k = g.a.k.data - g_f32(t->in[1]);
+    g.dout = g_f32(t->in[4]) + at_q;
+    g.dq = g_f32(t) + at_q;
+    g.dk = dk + at_k;
+    g.dv = dv + at_k;
+    g.dbias = g.a.bias ? dbias + (g.a.bias - g_f32(bias_of(t))) : NULL;
+    return g;
+}
+
+/* Sequences that share a bias are one thread's, in order: their gradients add up. */
 void run_attention_grad(const struct g_tensor *t, const struct g_env *env)
 {
     struct sizes s = sizes_of(t);
     char *scratch = (char *)env->scratch + attn_grad_scratch_bytes(s.D) * (size_t)env->par.ith;
-    float *dk = g_f32(t) + g_count(t->in[0]), *dv = dk + g_count(t->in[1]);
-    for (int64_t i = env->par.ith; i < s.B * s.Hkv; i += env->par.nth) {
-        struct attn_grad g = {.a = job_of(t, i / s.Hkv, (int)(i % s.Hkv))};
-        ptrdiff_t at_q = g.a.q - g_f32(t->in[0]), at_k = g.a.k.data - g_f32(t->in[1]);
-        g.dout = g_f32(t->in[4]) + at_q;
-        g.dq = g_f32(t) + at_q;
-        g.dk = dk + at_k;
-        g.dv = dv + at_k;
-        env->kernels->attention_grad(&g, scratch);
-    }
+    int64_t apart = bias_of(t) ? bias_of(t)->shape.d[0] : s.B, group = s.H / s.Hkv;
+    for (int64_t i = env->par.ith; i < apart * s.Hkv; i += env->par.nth)
+        for (int64_t b = i / s.Hkv; b < s.B; b += apart) {
+            struct attn_grad g = grad_job(t, b, (int)(i % s.Hkv));
+            if (g.dbias && b < apart)
+                memset(g.dbias, 0, (size_t)(group * s.Tq * s.Tk) * sizeof(float));
+            env->kernels->attention_grad(&g, scratch);
+        }
 }
 
 /* ---- windows ---- */

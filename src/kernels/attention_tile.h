@@ -30,6 +30,7 @@ struct attn_tile {
     int first, n;                /* rows (query * heads + head) of the job */
     int nq, ld;                  /* vectors a slot, lanes a slot */
     ptrdiff_t row[ATTN_LANES];   /* where the lanes' rows begin in q, out, dout, dq */
+    ptrdiff_t bias[ATTN_LANES];  /* and in bias, dbias */
     float *p, *dp, *slope;       /* [slots][ld] scores, then probabilities; the gradient's */
     uint16_t *mask;              /* [slots][2] lanes that attend */
     float *qt, *ot, *dot;        /* [D][ld] queries, results, dout */

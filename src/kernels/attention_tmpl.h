@@ -72,6 +72,7 @@ static void tile_rows(struct attn_tile *t)
     for (int r = 0; r < t->ld; r++) {
         const int32_t *span = a->spans + query * a->span_stride;
         t->row[r] = query * a->q_stride + (ptrdiff_t)head * a->D;
+        t->bias[r] = query * a->bias_query + head * a->bias_head;
         for (int s = 0; s < a->n_spans; s++) {
             t->lo[s][r] = attn_max(span[2 * s], 0);
             t->hi[s][r] = attn_min(span[2 * s + 1], a->keys);
@@ -256,6 +257,24 @@ static void tile_mix(const struct attn_tile *t, const float *w, const struct att
 
 /* ---- softmax, down the lanes ---- */
 
+/* Scores += the lanes' bias of their keys, sixteen by sixteen. */
+static void tile_bias(const struct attn_tile *t)
+{
+    for (const struct attn_piece *p = t->piece; p < t->piece + t->n_pieces; p++)
+        for (int r0 = 0; r0 < t->ld; r0 += VEC)
+            for (int j = 0; j < p->n; j += VEC) {
+                vec v[VEC];
+                int n = attn_min(VEC, p->n - j);
+                for (int i = 0; i < VEC; i++)
+                    v[i] = v_load(t->a->bias + t->bias[r0 + i] + p->pos + j, n);
+                v_transpose(v);
+                for (int i = 0; i < n; i++) {
+                    float *s = t->p + (p->slot + j + i) * t->ld + r0;
+                    v_store(s, VEC, v_add(v_load(s, VEC), v[i]));
+                }
+            }
+}
+
 static void tile_scores(const struct attn_tile *t)
 {
     float cap = t->a->softcap;
@@ -263,6 +282,8 @@ static void tile_scores(const struct attn_tile *t)
     if (cap != 0)
         for (float *s = t->p; s < t->p + t->n_slots * t->ld; s += VEC)
             v_store(s, VEC, v_mul(v_set(cap), v_tanh(v_mul(v_load(s, VEC), v_set(1.0f / cap)))));
+    if (t->a->bias)
+        tile_bias(t);
 }
 
 static void tile_max(struct attn_tile *t)
@@ -404,6 +425,24 @@ static void tile_ds(const struct attn_tile *t)
     }
 }
 
+/* dbias += dS, the way back of tile_bias. Lanes that do not attend add zero. */
+static void tile_dbias(const struct attn_tile *t, float *dbias)
+{
+    for (const struct attn_piece *p = t->piece; p < t->piece + t->n_pieces; p++)
+        for (int r0 = 0; r0 < t->n; r0 += VEC)
+            for (int j = 0; j < p->n; j += VEC) {
+                vec v[VEC];
+                int n = attn_min(VEC, p->n - j);
+                for (int i = 0; i < VEC; i++)
+                    v[i] = i < n ? v_load(t->dp + (p->slot + j + i) * t->ld + r0, VEC) : v_set(0);
+                v_transpose(v);
+                for (int i = 0; i < VEC && r0 + i < t->n; i++) {
+                    float *to = dbias + t->bias[r0 + i] + p->pos + j;
+                    v_store(to, n, v_add(v_load(to, n), v[i]));
+                }
+            }
+}
+
 /* rows[j][c] += chain over the lanes r of w[j][r] * x[r][c], nk keys, `cols` of up to nv vectors */
 ATTN_STEP void spread_keys(const int nk, const int nv, const struct attn_tile *t, const float *w, const float *x, float *rows,
                            ptrdiff_t stride, int cols)
@@ -463,6 +502,8 @@ static void tile_probabilities(struct attn_tile *t, bool add)
 static void tile_contribute(const struct attn_tile *t, const struct attn_grad *g, bool begin)
 {
     tile_ds(t);
+    if (g->dbias)
+        tile_dbias(t, g->dbias);
     tile_mix(t, t->dp, &g->a.k, begin);
     tile_spread(t, t->dp, t->q, g->dk, g->a.k.stride);
     tile_spread(t, t->p, t->dout, g->dv, g->a.v.stride);

@@ -13,6 +13,7 @@
 struct row {
     const struct attn *a;
     const int32_t *spans;
+    ptrdiff_t bias;          /* where the row's begins */
     float *q, *acc;          /* [D] scaled query, a result */
     float max, inv, delta;   /* inv: 1 / z */
     int span, n;             /* n: keys in hand */
@@ -54,6 +55,7 @@ static bool row_scores(struct row *r)
     for (r->n = 0; r->n < VEC && r->span < a->n_spans && (j = row_step(r)) >= 0; r->n++) {
         r->pos[r->n] = j;
         r->s[r->n] = dot(r->q, attn_kv_row(&a->k, j), a->D);
+        r->s[r->n] = a->bias ? r->s[r->n] + a->bias[r->bias + j] : r->s[r->n];
     }
     if (a->softcap != 0)
         v_store(r->s, r->n, v_mul(v_set(a->softcap), v_tanh(v_mul(v_load(r->s, r->n), v_set(1.0f / a->softcap)))));
@@ -73,6 +75,7 @@ static bool row_start(struct row *r, const struct attn *a, int query, int head)
     const float *q = a->q + query * a->q_stride + (ptrdiff_t)head * a->D;
     r->a = a;
     r->spans = a->spans + query * a->span_stride;
+    r->bias = query * a->bias_query + head * a->bias_head;
     for (int d = 0; d < a->D; d++) {
         r->q[d] = q[d] * a->scale;
         r->acc[d] = 0;
@@ -157,6 +160,8 @@ static void row_grad(const struct attn_grad *g, struct row *r, ptrdiff_t at)
             r->delta = fmaf(r->p[j], r->dp[j], r->delta);
     row_rewind(r);
     while (row_ds(r, g->dout + at)) {
+        for (int j = 0; j < r->n && g->dbias; j++)
+            g->dbias[r->bias + r->pos[j]] += r->dp[j];
         row_mix(r, r->dp, &a->k);
         row_spread(r, r->dp, r->q, g->dk, a->k.stride);
         row_spread(r, r->p, g->dout + at, g->dv, a->v.stride);

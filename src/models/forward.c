@@ -94,7 +94,7 @@ int model_vision(struct graph *g, const struct model *m, struct g_tensor *pixels
         out->embeds = v->w[NN_head_w] ? nn_linear(g, v->w[NN_head_w], NULL, out->pooled, NULL, ACT_NONE) : NULL;
     } else {
         out->hidden = nn_norm(g, &v->facts, v->w[NN_post_norm_w], v->w[NN_post_norm_b], x);
-        out->pooled = v->w[NN_pool_probe] ? nn_pool(g, v, out->hidden, batch, tokens) : NULL;
+        out->pooled = v->w[NN_pool_probe] ? nn_pool(g, v, out->hidden, &(struct nn_pictures){.batch = batch, .tokens = tokens}) : NULL;
         out->embeds = out->pooled;
     }
     return graph_error(g);

@@ -120,22 +120,27 @@ struct g_tensor *nn_scale(struct graph *g, struct g_tensor *x, float s)
 
 /* ---- blocks -------------------------------------------------------------------------------- */
 
+/* Roles of what comes after a part: its norm, and a factor of each channel. */
+struct after { enum nn_role norm_w, norm_b, scale; };
+
 /* residual + scale * norm(part(x)): one fused step where there is neither norm nor scale. */
-static struct g_tensor *part(struct graph *g, struct nn_env *e, nn_build_fn *build, const enum nn_role norm[2],
+static struct g_tensor *part(struct graph *g, struct nn_env *e, nn_build_fn *build, const struct after *after,
                              struct g_tensor *x, struct g_tensor *residual, int layer)
 {
     const struct nn_facts *f = e->f;
     struct g_param *const *w = e->s->layer[layer];
-    bool plain = !w[norm[0]] && (f->residual_scale == 0 || f->residual_scale == 1);
+    bool plain = !w[after->norm_w] && !w[after->scale] && (f->residual_scale == 0 || f->residual_scale == 1);
     if (plain)
         return build(g, e, w, x, residual, layer);
-    struct g_tensor *y = norm_if(g, f, w[norm[0]], w[norm[1]], build(g, e, w, x, NULL, layer));
+    struct g_tensor *y = norm_if(g, f, w[after->norm_w], w[after->norm_b], build(g, e, w, x, NULL, layer));
+    if (w[after->scale])
+        y = g_mul(g, y, g_param(g, w[after->scale]));
     return g_add(g, nn_scale(g, y, f->residual_scale), residual);
 }
 
 static struct g_tensor *block(struct graph *g, struct nn_env *e, struct g_tensor *x, int layer)
 {
-    static const enum nn_role after1[] = {NN_post1_w, NN_post1_b}, after2[] = {NN_post2_w, NN_post2_b};
+    static const struct after after1 = {NN_post1_w, NN_post1_b, NN_scale1_w}, after2 = {NN_post2_w, NN_post2_b, NN_scale2_w};
     const struct nn_facts *f = e->f;
     const struct nn_layer *l = &f->layer[layer];
     struct g_param *const *w = e->s->layer[layer];
@@ -143,7 +148,7 @@ static struct g_tensor *block(struct graph *g, struct nn_env *e, struct g_tensor
     struct g_tensor *in = x, *h = x;
     if (l->mixer != NN_NONE) {
         h = late ? x : norm_if(g, f, w[NN_norm1_w], w[NN_norm1_b], x);
-        x = part(g, e, nn_mixers[l->mixer].build, after1, h, x, layer);
+        x = part(g, e, nn_mixers[l->mixer].build, &after1, h, x, layer);
         x = late ? nn_norm(g, f, w[NN_norm1_w], w[NN_norm1_b], x) : x;
     }
     if (l->channel == NN_NONE)
@@ -152,7 +157,7 @@ static struct g_tensor *block(struct graph *g, struct nn_env *e, struct g_tensor
         h = w[NN_norm2_w] ? nn_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], in) : h;
     else
         h = late ? x : norm_if(g, f, w[NN_norm2_w], w[NN_norm2_b], x);
-    x = part(g, e, nn_channels[l->channel].build, after2, h, x, layer);
+    x = part(g, e, nn_channels[l->channel].build, &after2, h, x, layer);
     return late ? nn_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], x) : x;
 }
 

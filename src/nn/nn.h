@@ -49,9 +49,22 @@ enum nn_rope_kind {
 #undef CHANNEL
 #undef ROPE
 
+#define TOWER(name, doc) NN_TOWER_##name,
+enum nn_tower_kind {
+#include "nn/towers.def"
+    NN_TOWERS
+};
+#undef TOWER
+
 /* ---- facts --------------------------------------------------------------------------------- */
 
 enum nn_norm { NN_RMS, NN_LAYER };
+enum nn_summary {
+    NN_SUMMARY_OWN,        /* as CLIP and SigLIP: the normed first token, or attention pooling */
+    NN_SUMMARY_FIRST,      /* the first token, normed with all */
+    NN_SUMMARY_MEAN,       /* the mean of all tokens */
+    NN_SUMMARY_FIRST_MEAN, /* the first token and the mean of the others, side by side */
+};
 enum nn_wiring {
     NN_SEQUENTIAL, /* x += mixer(norm(x)); x += channel(norm(x)) */
     NN_PARALLEL,   /* x += mixer(norm1(x)) + channel(norm2(x)); one norm serves both when norm2 is absent */
@@ -75,6 +88,7 @@ struct nn_rope {
 struct nn_layer {
     int8_t mixer, channel;             /* rows of kinds.def, or NN_NONE */
     int8_t rope;                       /* index into facts.rope, or NN_NONE */
+    bool shifts;                       /* windows on a grid are moved by half of one */
     int window;                        /* keys that a query sees, itself counted; 0: all */
     float scale;                       /* of attention scores; 0: 1 / sqrt(head_dim) */
     int share, turn;                   /* share: 1 + the layer whose weights serve where this one has none of its own;
@@ -147,6 +161,14 @@ struct nn_facts {
     int first_position;                /* RoBERTa: positions count from here over tokens that are not first_position - 1,
                                           the padding; 0: plainly from 0 */
     bool use_head;                     /* attention pooling */
+    int tower;                         /* enum nn_tower_kind: how pictures become states */
+    bool stretch;                      /* learned positions are resampled for other grids than their own */
+    int labels, summary;               /* classes; enum nn_summary: which states of a picture they are told from */
+    float mlp_ratio;                   /* intermediate over hidden, where a config says it so; 0: not */
+    int window_side;                   /* windows on a grid */
+    bool merges;                       /* of a stage: four neighbours become one behind it */
+    struct nn_facts *stage;            /* [stages]: facts of each, layer being those of its own */
+    int stages;                        /* runs of blocks, each of a width of its own; 0: all of one width */
     float dropout;                     /* after attention and MLP, in training */
     float init_range;                  /* standard deviation of random weights */
 };
@@ -155,6 +177,7 @@ struct nn_stack {
     struct nn_facts facts;
     struct g_param *w[NN_ROLES];       /* scope S */
     struct g_param *(*layer)[NN_ROLES]; /* [layers], scope L */
+    struct nn_stack *stage;            /* [facts.stages]: their blocks are parts of layer, scope G in their w */
 };
 
 /* ---- sequences ----------------------------------------------------------------------------- */
@@ -166,6 +189,7 @@ struct nn_routes { struct g_tensor **scores, **ids; int n, cap; };
  * instead, of whichever sequence. */
 struct nn_seq {
     int batch, tokens;
+    int cols;                          /* of a grid of tokens; 0: they are none */
     struct g_tensor *pos;              /* I32 [batch * tokens], for rope and learned positions */
     struct g_tensor *types;            /* I32 [batch * tokens]: kinds of tokens; NULL: all of kind 0 */
     struct g_tensor *spans;            /* I32 [batch, tokens, 2S]: key ranges; or */
@@ -258,8 +282,29 @@ int nn_routes_for(struct graph *g, const struct nn_facts *f, struct nn_routes **
 struct g_tensor *nn_balance(struct graph *g, const struct nn_facts *f, struct g_tensor *loss, struct nn_routes *r);
 /* pixels [B,C,H,W] -> embedded patches [B*T, hidden] before the first block; *tokens = T. */
 struct g_tensor *nn_patches(struct graph *g, const struct nn_stack *s, struct g_tensor *pixels, int *tokens);
+/* Its two steps. Patches with their positions [B*gh*gw, hidden] of the grid that the pixels make (what is left over on the
+ * right and below is not seen); and the class token with its own in front of n rows of each picture, then the norm. */
+struct g_tensor *nn_patch_rows(struct graph *g, const struct nn_stack *s, struct g_tensor *pixels, int *gh, int *gw);
+struct g_tensor *nn_first_rows(struct graph *g, const struct nn_stack *s, struct g_tensor *x, int batch, int n);
 /* A sequence in which every token sees every token. */
 struct nn_seq nn_seq_full(struct graph *g, int batch, int tokens);
+
+/* Pictures on their way through a tower: pixels, or patches of as many grids. */
+struct nn_pictures {
+    int batch, tokens;                 /* tokens of a picture; padding included */
+    struct g_tensor *pixels;           /* F32 [B, C, H, W]; or NULL, and */
+    struct g_tensor *patches;          /* F32 [B * tokens, P * P * C], rows of a picture behind its grid are padding */
+    const int (*grids)[2];             /* [B]: rows and columns of patches */
+};
+/* A row of towers.def: pictures to states [B * in->tokens, width] after the last norm; sets in->tokens. */
+typedef struct g_tensor *nn_tower_fn(struct graph *g, const struct nn_stack *s, struct nn_pictures *in);
+struct nn_tower { const char *name; nn_tower_fn *build; const char *doc; };
+extern const struct nn_tower nn_towers[NN_TOWERS];
+#define TOWER(name, doc) nn_tower_fn nn_tower_##name;
+#include "nn/towers.def"
+#undef TOWER
+/* Every query of a picture sees the patches of its grid, of `tokens` rows; queries a picture. I32 [B, queries, 2]. */
+struct g_tensor *nn_picture_spans(struct graph *g, const struct nn_pictures *in, int queries);
 /* ids [rows] -> embedded tokens (with learned positions where the stack has them). */
 struct g_tensor *nn_tokens(struct graph *g, const struct nn_stack *s, struct g_tensor *ids, const struct nn_seq *seq);
 /* x[rows, hidden] after the last block -> logits [rows, vocab]: final norm, head, scale and cap. */
@@ -271,7 +316,7 @@ struct g_tensor *nn_linear(struct graph *g, struct g_param *w, struct g_param *b
                            struct g_tensor *residual, enum act_kind act);
 /* A constant in the graph's arena, filled by the caller: *data [shape]. */
 struct g_tensor *nn_const(struct graph *g, struct shape shape, float **data);
-/* Attention pooling (SigLIP): x [B*T, hidden] -> [B, hidden]. */
-struct g_tensor *nn_pool(struct graph *g, const struct nn_stack *s, struct g_tensor *x, int batch, int tokens);
+/* Attention pooling (SigLIP): x [B*T, hidden] -> [B, hidden], over the patches that are not padding. */
+struct g_tensor *nn_pool(struct graph *g, const struct nn_stack *s, struct g_tensor *x, const struct nn_pictures *in);
 
 #endif

@@ -145,6 +145,13 @@ static struct g_tensor *case_attention(struct ctx *c)
     struct g_tensor *spans = INTS(c, SHAPE3(1, 3, 4), 0, 2, 3, 5, 0, 5, 0, 0, 1, 1, 0, 0);
     return g_attention(c->g, q, k, v, spans, 0.4f, c->variant ? 2.0f : 0.0f);
 }
+/* Four sequences over two biases, in one of which a row sees nothing. */
+static struct g_tensor *case_near(struct ctx *c)
+{
+    struct g_tensor *q = value(c, SHAPE4(4, 2, 4, 5)), *k = value(c, SHAPE4(4, 3, 2, 5)), *v = value(c, SHAPE4(4, 3, 2, 5));
+    struct g_tensor *spans = INTS(c, SHAPE3(4, 2, 2), 0, 3, 1, 3, 0, 3, 0, 0, 0, 2, 0, 3, 2, 3, 0, 3);
+    return g_attention_near(c->g, q, k, v, spans, c->variant ? NULL : value(c, SHAPE4(2, 4, 2, 3)), 0.4f);
+}
 /* With a window, and scores that fall with distance: positions as one more dimension of the keys. */
 static struct g_tensor *case_sloped(struct ctx *c)
 {
@@ -315,6 +322,7 @@ static const struct { enum g_op op; int variants; struct g_tensor *(*build)(stru
     {OP_rope, 2, case_rope},
     {OP_attention, 2, case_attention},
     {OP_attention, 1, case_sloped},
+    {OP_attention, 2, case_near},
     {OP_conv1d, 2, case_conv1d},
     {OP_selective_scan, 1, case_selective_scan},
     {OP_ssd_scan, 2, case_ssd_scan},

@@ -9,8 +9,9 @@
 /* Everything one call needs, in buffers that end at unreadable pages. */
 struct setup {
     int queries, heads, kv_heads, D, keys, n_spans;
-    struct guarded q, k, v, spans, dout, out, dq, dk, dv;
+    struct guarded q, k, v, spans, dout, out, dq, dk, dv, bias, dbias; /* bias [heads, queries, keys] */
     float scale, softcap;
+    bool near;                   /* with the bias */
 };
 
 static float *f(struct guarded *g) { return g->p; }
@@ -35,12 +36,16 @@ static struct setup setup_new(int queries, int heads, int kv_heads, int D, int k
     fill(&s.k, 2);
     fill(&s.v, 1);
     s.spans = guard_new((size_t)queries * (size_t)n_spans * 8);
+    s.bias = guard_new((size_t)heads * (size_t)(queries * keys) * 4);
+    s.dbias = guard_new(s.bias.len);
+    fill(&s.bias, 2);
     return s;
 }
 
 static void setup_free(struct setup *s)
 {
-    struct guarded *all[] = {&s->q, &s->k, &s->v, &s->spans, &s->dout, &s->out, &s->dq, &s->dk, &s->dv};
+    struct guarded *all[] = {&s->q, &s->k, &s->v, &s->spans, &s->dout, &s->out, &s->dq, &s->dk, &s->dv, &s->bias,
+                             &s->dbias};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         guard_free(all[i]);
 }
@@ -75,6 +80,8 @@ static struct attn job(struct setup *s, int h, int from, int to)
     int group = s->heads / s->kv_heads;
     ptrdiff_t stride = (ptrdiff_t)s->heads * s->D, kv = (ptrdiff_t)s->kv_heads * s->D;
     return (struct attn){
+        .bias = s->near ? f(&s->bias) + (h * group * s->queries + from) * s->keys : NULL, .bias_query = s->keys,
+        .bias_head = (ptrdiff_t)s->queries * s->keys,
         .queries = to - from, .heads = group, .D = s->D, .q = f(&s->q) + from * stride + h * group * s->D,
         .out = f(&s->out) + from * stride + h * group * s->D, .q_stride = stride,
         .spans = (int32_t *)s->spans.p + from * 2 * s->n_spans, .span_stride = 2 * s->n_spans, .n_spans = s->n_spans,
@@ -89,6 +96,7 @@ static struct attn_grad grad_job(struct setup *s, int h)
     g.dq = f(&s->dq) + (g.a.q - f(&s->q));
     g.dk = f(&s->dk) + h * s->D;
     g.dv = f(&s->dv) + h * s->D;
+    g.dbias = s->near ? f(&s->dbias) + (g.a.bias - f(&s->bias)) : NULL;
     return g;
 }
 
@@ -105,6 +113,7 @@ static void forward(struct setup *s, const struct kernels *k)
 static void backward(struct setup *s, const struct kernels *k)
 {
     void *scratch = aligned_alloc(64, attn_grad_scratch_bytes(s->D));
+    memset(s->dbias.p, 0, s->dbias.len);
     for (int h = 0; h < s->kv_heads; h++) {
         struct attn_grad g = grad_job(s, h);
         k->attention_grad(&g, scratch);
@@ -134,22 +143,22 @@ static void compare_masks(struct setup *s)
     kernels_init(&ref, CPU_scalar);
     forward(s, &ref);
     backward(s, &ref);
-    struct guarded *results[] = {&s->out, &s->dq, &s->dk, &s->dv};
-    static const char *const names[] = {"out", "dq", "dk", "dv"};
-    float *want[4];
-    for (int i = 0; i < 4; i++)
+    struct guarded *results[] = {&s->out, &s->dq, &s->dk, &s->dv, &s->dbias};
+    static const char *const names[] = {"out", "dq", "dk", "dv", "dbias"};
+    float *want[5];
+    for (int i = 0; i < 5; i++)
         want[i] = copy_of(results[i]);
     unsigned mask;
     for (size_t step = 1; check_mask(step, &mask); step++) {
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 5; i++)
             memset(results[i]->p, 0xa5, results[i]->len);
         kernels_init(&k, mask);
         forward(s, &k);
         backward(s, &k);
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 5; i++)
             same(names[i], s, results[i], want[i]);
     }
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         free(want[i]);
 }
 
@@ -162,6 +171,7 @@ static void test_masks_agree(void **state)
         queries = i % PATTERNS == CAUSAL || i % PATTERNS == PREFIX ? (queries < keys / 2 ? queries : keys / 2 + 1) : queries;
         struct setup s = setup_new(queries, kv * group, kv, widths[rng_below(&check_rng, 8)], keys,
                                    1 + (int)rng_below(&check_rng, ATTN_SPANS), i % 5 == 4 ? 3.0f : 0.0f);
+        s.near = i % 5 == 2 || i % 5 == 3;
         set_spans(&s, i % PATTERNS);
         compare_masks(&s);
         setup_free(&s);
@@ -173,6 +183,7 @@ static void test_long_sequences(void **state)
 {
     for (int i = 0; i < 4; i++) {
         struct setup s = setup_new(i % 2 ? 3 : 37, 2, 1, 20, 2500 + (int)rng_below(&check_rng, 300), 3, i == 3 ? 5.0f : 0);
+        s.near = i < 3;
         set_spans(&s, i < 2 ? CAUSAL : RANDOM);
         for (int r = 0; i >= 2 && r < s.queries; r += 2) {
             int32_t *span = (int32_t *)s.spans.p + r * 6;
@@ -191,6 +202,7 @@ static void test_rows_alone_and_pages(void **state)
         int keys = 2 + (int)rng_below(&check_rng, 200), queries = 1 + (int)rng_below(&check_rng, (uint32_t)keys);
         int D = round % 2 ? 32 : 20;
         struct setup s = setup_new(queries, 2, 1, D, keys, 2, round % 3 == 2 ? 4.0f : 0);
+        s.near = round % 3 == 1;
         set_spans(&s, round % PATTERNS == PREFIX ? CAUSAL : round % PATTERNS);
         forward(&s, kernels_active());
         float *want = copy_of(&s.out);
@@ -227,7 +239,7 @@ static void test_rows_alone_and_pages(void **state)
 }
 
 /* Forward and gradients of one row in double precision. */
-static void row_double(struct setup *s, int i, int h, double *out, double *dq, double *dk, double *dv)
+static void row_double(struct setup *s, int i, int h, double *out, double *dq, double *dk, double *dv, double *dbias)
 {
     int D = s->D, kv = s->kv_heads * D, n = 0;
     const float *q = f(&s->q) + (i * s->heads + h) * D, *dout = f(&s->dout) + (i * s->heads + h) * D;
@@ -244,6 +256,7 @@ static void row_double(struct setup *s, int i, int h, double *out, double *dq, d
         double t = s->softcap != 0 ? tanh(x[j] / s->softcap) : 0;
         slope[j] = 1 - t * t;
         x[j] = s->softcap != 0 ? s->softcap * t : x[j];
+        x[j] += s->near ? f(&s->bias)[(h * s->queries + i) * s->keys + at[j]] : 0;
         max = x[j] > max ? x[j] : max;
     }
     for (int j = 0; j < n; j++)
@@ -258,6 +271,7 @@ static void row_double(struct setup *s, int i, int h, double *out, double *dq, d
         for (int d = 0; d < D; d++)
             dp += (double)dout[d] * v[at[j] * kv + d];
         double ds = P * (dp - delta) * slope[j];
+        dbias[(h * s->queries + i) * s->keys + at[j]] += ds;
         for (int d = 0; d < D; d++) {
             dq[d] += ds * s->scale * k[at[j] * kv + d];
             dk[at[j] * kv + d] += ds * s->scale * q[d];
@@ -287,21 +301,24 @@ static void test_double_precision(void **state)
     for (int round = 0; round < 24; round++) {
         int keys = 1 + (int)rng_below(&check_rng, 120);
         struct setup s = setup_new(keys, 4, round % 2 ? 4 : 2, round % 3 ? 32 : 20, keys, 2, round % 4 == 3 ? 6.0f : 0);
+        s.near = round % 4 == 1;
         set_spans(&s, round % PATTERNS == PREFIX ? RANDOM : round % PATTERNS);
         forward(&s, kernels_active());
         backward(&s, kernels_active());
         size_t nq = s.q.len / 4, nk = s.k.len / 4;
-        double *want = calloc(2 * (nq + nk), 8), *dq = want + nq, *dk = dq + nq, *dv = dk + nk;
+        double *want = calloc(2 * (nq + nk) + s.bias.len / 4, 8), *dq = want + nq, *dk = dq + nq, *dv = dk + nk, *dbias = dv + nk;
         for (int i = 0; i < s.queries; i++)
             for (int h = 0; h < s.heads; h++) {
                 int at = (i * s.heads + h) * s.D, kv = h / (s.heads / s.kv_heads) * s.D;
-                row_double(&s, i, h, want + at, dq + at, dk + kv, dv + kv);
+                row_double(&s, i, h, want + at, dq + at, dk + kv, dv + kv, dbias);
             }
         double tolerance = 30 * s.D * 0x1p-24;
         near("out", &s.out, want, tolerance);
         near("dq", &s.dq, dq, 4 * tolerance);
         near("dk", &s.dk, dk, 4 * tolerance);
         near("dv", &s.dv, dv, 4 * tolerance);
+        if (s.near)
+            near("dbias", &s.dbias, dbias, 4 * tolerance);
         free(want);
         setup_free(&s);
     }
