@@ -108,12 +108,15 @@ int nun_timeline_ids(struct nun_timeline *t, const int32_t *ids, size_t n);
 int nun_timeline_image_file(struct nun_timeline *t, const char *path);
 int nun_timeline_image_bytes(struct nun_timeline *t, const void *bytes, size_t n);
 
-enum nun_part_kind { NUN_PART_TEXT, NUN_PART_IMAGE_FILE, NUN_PART_IMAGE_BYTES };
+enum nun_part_kind { NUN_PART_TEXT, NUN_PART_IMAGE_FILE, NUN_PART_IMAGE_BYTES, NUN_PART_FRAME_FILES };
 struct nun_part {
     enum nun_part_kind kind;
     const char *text;         /* TEXT: what is said, IMAGE_FILE: the path; borrowed */
     const void *bytes;        /* IMAGE_BYTES: the file's bytes */
     size_t len;               /* of text or bytes; 0 with text: NUL-terminated */
+    const char *const *files; /* FRAME_FILES: pictures of one size, the frames of a video */
+    size_t n_files;
+    double fps;               /* of them, a second */
 };
 struct nun_message {
     const char *role;         /* "system", "user", "assistant", "tool" */

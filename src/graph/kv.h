@@ -16,6 +16,7 @@ struct kv_row {                  /* one new token */
     int32_t position;            /* where this token's key and value go; -1: padding row, result zero */
     float *state;                /* recurrent state of its sequence after the row before; NULL: the model has none */
     int32_t span[4];             /* two half-open key ranges that it attends to, in positions; the second may be empty */
+    int32_t run[2];              /* one more, which windows do not cut: tokens that see each other */
 };
 
 struct kv_step { const struct kv_row *rows; int n_rows; };

@@ -307,16 +307,17 @@ static void attend(const struct g_tensor *t, const struct g_env *env, const stru
         return;
     }
     float *const *pages = r->pages + (ptrdiff_t)t->attr.cached.layer * r->page_stride;
-    int32_t spans[PART][4];
+    int32_t spans[PART][6];
     for (int row = i; row < end; row++) {
         const int32_t *span = step->rows[row].span;
         int32_t first = t->attr.cached.window ? step->rows[row].position + 1 - t->attr.cached.window : 0;
         for (int s = 0; s < 4; s++)
             spans[row - i][s] = s % 2 || span[s] > first ? span[s] : first;
+        memcpy(&spans[row - i][4], step->rows[row].run, sizeof step->rows[row].run);
     }
     struct attn a = {
         .queries = end - i, .heads = to - from, .D = D, .q = g_f32(q) + at, .out = g_f32(t) + at, .q_stride = (ptrdiff_t)H * D,
-        .spans = spans[0], .span_stride = 4, .n_spans = 2,
+        .spans = spans[0], .span_stride = 6, .n_spans = 3,
         .keys = r->page_stride * KV_PAGE,
         .k = {.pages = pages, .offset = head, .stride = D},
         .v = {.pages = pages, .offset = head + (t->in[2] ? (ptrdiff_t)Hkv * KV_PAGE * D : 0), .stride = D},

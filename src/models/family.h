@@ -97,6 +97,7 @@ enum family_kind { FAMILY_DECODER, FAMILY_CONTRASTIVE, FAMILY_VISION, FAMILY_ENC
 
 struct family_facts {
     int image_token;                 /* id of the placeholder; -1: text only */
+    int video_token;                 /* of a video's; 0: no videos */
     int feature_layers[8], n_feature_layers; /* indices into hidden states; negative from the end */
     int drop_class;                  /* vision_feature_select_strategy "default" */
     int projector_act;
@@ -110,6 +111,8 @@ struct family_facts {
     int patch_mode;                  /* of the ways to cut, the one by entropy */
 };
 
+struct sight_row;
+
 struct family_row {
     const char *architecture;        /* config.json architectures[0] */
     const char *model_type;
@@ -122,6 +125,7 @@ struct family_row {
     size_t n_weights;
     struct family_facts fixed;
     struct stack_place more[4];      /* further stacks, into model.more */
+    const struct sight_row *sight;   /* NULL: it takes no pictures */
 };
 
 extern const struct stack_row *const stack_rows[];   /* NULL-terminated */

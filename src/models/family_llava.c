@@ -2,6 +2,7 @@
  * place of placeholder tokens. arXiv:2304.08485, arXiv:2310.03744, arXiv:2312.00784. */
 /* SPDX-License-Identifier: MIT */
 #include "models/families.h"
+#include "models/sight.h"
 
 #define FAMILY_FIELD(key, kind, member, lo, hi, def) \
     {key, kind, offsetof(struct family_facts, member), false, lo, hi, def, NULL, NULL, 0, 0}
@@ -32,7 +33,7 @@ const struct family_row family_llava = {
     "LlavaForConditionalGeneration", "llava", FAMILY_DECODER,
     {"text_config", "language_model.", "llama"}, {"vision_config", "vision_tower.", "clip_vision_model"},
     ROWS(llava_fields), llava_ignore, ROWS(llava_weights),
-    {.feature_layers = {-2}, .n_feature_layers = 1}};
+    {.feature_layers = {-2}, .n_feature_layers = 1}, .sight = &sight_square};
 
 static const struct json_field vipllava_fields[] = {
     FAMILY_FIELD("image_token_index|image_token_id", JSON_KIND_INT, image_token, 0, MAX_VOCAB, 32000),
@@ -56,4 +57,4 @@ const struct family_row family_vipllava = {
     "VipLlavaForConditionalGeneration", "vipllava", FAMILY_DECODER,
     {"text_config", "language_model.", "llama"}, {"vision_config", "vision_tower.", "clip_vision_model"},
     ROWS(vipllava_fields), llava_ignore, ROWS(vipllava_weights),
-    {.feature_layers = {-2, -5, -8, -11, 6}, .n_feature_layers = 5, .drop_class = true, .connector_bias = true}};
+    {.feature_layers = {-2, -5, -8, -11, 6}, .n_feature_layers = 5, .drop_class = true, .connector_bias = true}, .sight = &sight_square};

@@ -4,63 +4,6 @@
 #include "base/err.h"
 #include "models/model.h"
 
-int model_image_size(const struct model *m)
-{
-    return m->vision.facts.image_size;
-}
-
-int model_image_tokens(const struct model *m)
-{
-    const struct nn_facts *f = &m->vision.facts;
-    if (!f->layers)
-        return 0;
-    return f->positions - (m->vision.w[NN_class_w] && m->facts.drop_class ? 1 : 0);
-}
-
-/* Hidden state `index` as transformers counts them: 0 the embeddings, i after block i, negative from the end. */
-static int blocks_for(const struct nn_facts *f, int index)
-{
-    return index < 0 ? f->layers + 1 + index : index;
-}
-
-/* The features of the wanted layers, joined along the width. */
-static struct g_tensor *tower_features(struct graph *g, const struct model *m, struct g_tensor *x, int batch, int tokens)
-{
-    const struct nn_stack *v = &m->vision;
-    int H = v->facts.hidden, n = m->facts.n_feature_layers, most = 0;
-    struct nn_seq seq = nn_seq_full(g, batch, tokens);
-    struct g_tensor *pick[8] = {0};
-    for (int i = 0; i < n; i++)
-        if (blocks_for(&v->facts, m->facts.feature_layers[i]) > most)
-            most = blocks_for(&v->facts, m->facts.feature_layers[i]);
-    for (int done = 0; done <= most; done++) {
-        for (int i = 0; i < n; i++)
-            if (blocks_for(&v->facts, m->facts.feature_layers[i]) == done)
-                pick[i] = x;
-        if (done < most)
-            x = nn_blocks(g, v, x, &seq, done, done + 1);
-    }
-    x = n == 1 ? pick[0] : g_concat(g, 1, n, pick);
-    if (!m->facts.drop_class || !v->w[NN_class_w])
-        return x;
-    x = g_slice(g, g_reshape(g, x, SHAPE3(batch, tokens, (int64_t)n * H)), 1, 1, tokens);
-    return g_reshape(g, x, SHAPE2((int64_t)batch * (tokens - 1), (int64_t)n * H));
-}
-
-struct g_tensor *model_images(struct graph *g, const struct model *m, struct g_tensor *pixels)
-{
-    int tokens = 0;
-    if (!pixels)
-        return NULL;
-    int batch = (int)pixels->shape.d[0];
-    struct g_tensor *x = nn_patches(g, &m->vision, pixels, &tokens);
-    x = tower_features(g, m, x, batch, tokens);
-    if (m->w[NN_conn_norm_w])
-        x = g_layer_norm(g, x, g_param(g, m->w[NN_conn_norm_w]), g_param(g, m->w[NN_conn_norm_b]), m->facts.connector_eps);
-    x = nn_linear(g, m->w[NN_conn_1_w], m->w[NN_conn_1_b], x, NULL, (enum act_kind)m->facts.projector_act);
-    return nn_linear(g, m->w[NN_conn_2_w], m->w[NN_conn_2_b], x, NULL, ACT_NONE);
-}
-
 struct g_tensor *model_logits(struct graph *g, const struct model *m, const struct model_text *in)
 {
     const struct nn_stack *s = &m->text;

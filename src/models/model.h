@@ -68,11 +68,14 @@ int model_prune_tower(struct model *m, int keep);
 
 /* ---- graphs -------------------------------------------------------------------------------- */
 
-int model_image_tokens(const struct model *m);  /* tokens that one picture becomes in the text */
-int model_image_size(const struct model *m);    /* its side in pixels */
+struct preprocess_plan;
+/* Rows of features that a picture gives; plan NULL: one of a tower of one fixed square. */
+int model_features(const struct model *m, const struct preprocess_plan *plan);
+int model_image_size(const struct model *m);    /* side of the tower's square, in pixels */
 
-/* pixels F32 [B,3,S,S] -> features [B * image_tokens, text hidden] */
-struct g_tensor *model_images(struct graph *g, const struct model *m, struct g_tensor *pixels);
+/* pixels F32 [n * tiles, 3, H, W] of n pictures of one plan (NULL as above) -> features [n * features, text hidden] */
+struct g_tensor *model_images(struct graph *g, const struct model *m, struct g_tensor *pixels,
+                              const struct preprocess_plan *plan, int n);
 
 /* ids I32 [rows]; images: features (NULL: none) that replace rows image_rows I32 [n] (-1 skips);
  * pick I32 [R]: the rows whose logits are wanted (NULL: all). layers: how many blocks to run (0: all).

@@ -182,7 +182,7 @@ static void rope_tables(struct graph *g, struct nn_env *e)
         float *values;
         if (f->rope[i].kind == NN_ROPE_none)
             continue;
-        if (e->seq->freq && nn_ropes[f->rope[i].kind].by_length) {
+        if (e->seq->freq && i == 0) {
             e->freq[i] = e->seq->freq;
             continue;
         }

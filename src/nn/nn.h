@@ -82,6 +82,8 @@ struct nn_rope {
     bool truncate;                     /* yarn: ends of the ramp are whole pairs */
     int original_positions;
     const float *short_factor, *long_factor; /* longrope: [dims / 2] */
+    int sections[3];                   /* pairs that turn by time, row and column; zeros: all turn by one position */
+    bool woven;                        /* the three take turns, as far as each reaches, instead of lying one behind the other */
 };
 
 /* What differs from layer to layer. */
@@ -194,8 +196,9 @@ struct nn_seq {
     struct g_tensor *types;            /* I32 [batch * tokens]: kinds of tokens; NULL: all of kind 0 */
     struct g_tensor *spans;            /* I32 [batch, tokens, 2S]: key ranges; or */
     struct g_tensor *kv;               /* the state of attention_cached */
-    struct g_tensor *freq;             /* F32 [batch * tokens, dims / 2] where rope[0] depends on the sequence's length;
-                                          NULL: every sequence is `tokens` long */
+    struct g_tensor *freq;             /* F32 [batch * tokens, dims / 2] where nn_rope_by_row: frequencies at the sequence's
+                                          length, or with sections whole angles, and pos is 1. NULL: every sequence is
+                                          `tokens` long, every token at its own position */
     bool recompute;                    /* wrap each block in a recompute segment */
     struct nn_routes *routes;          /* filled by mixtures of experts; NULL: not wanted */
 };
@@ -259,7 +262,10 @@ struct g_tensor *nn_join(struct graph *g, const struct nn_facts *f, struct g_par
 /* inv_freq[dims / 2] for a sequence of `length`. */
 void nn_rope_frequencies(const struct nn_facts *f, const struct nn_rope *r, int64_t length, float *inv_freq);
 int nn_rope_dims(const struct nn_facts *f, const struct nn_rope *r);
-bool nn_rope_by_length(const struct nn_facts *f); /* nn_seq.freq is wanted */
+bool nn_rope_by_length(const struct nn_facts *f);
+bool nn_rope_by_row(const struct nn_facts *f); /* nn_seq.freq is wanted */
+/* Angles [dims / 2] of a token at (time, row, column): arXiv:2409.12191. */
+void nn_rope_angles(const struct nn_facts *f, const struct nn_rope *r, const float *inv_freq, const int32_t at[3], float *angles);
 /* Sequences of equal regimes have equal frequencies: 0 where they do not depend on the length. When a sequence
  * grows into another regime, all that was computed of it is of no use. */
 int64_t nn_rope_regime(const struct nn_facts *f, int64_t length);

@@ -116,6 +116,25 @@ bool nn_rope_by_length(const struct nn_facts *f)
     return nn_ropes[f->rope[0].kind].by_length;
 }
 
+bool nn_rope_by_row(const struct nn_facts *f)
+{
+    return nn_rope_by_length(f) || f->rope[0].sections[0];
+}
+
+/* Which of the three turns pair i. */
+static int direction_of(const struct nn_rope *r, int i)
+{
+    if (r->woven)
+        return i < 3 * r->sections[i % 3] ? i % 3 : 0;
+    return i < r->sections[0] ? 0 : i < r->sections[0] + r->sections[1] ? 1 : 2;
+}
+
+void nn_rope_angles(const struct nn_facts *f, const struct nn_rope *r, const float *inv_freq, const int32_t at[3], float *angles)
+{
+    for (int i = 0; i < nn_rope_dims(f, r) / 2; i++)
+        angles[i] = inv_freq[i] * (float)at[r->sections[0] ? direction_of(r, i) : 0];
+}
+
 int64_t nn_rope_regime(const struct nn_facts *f, int64_t length)
 {
     const struct nn_rope *r = &f->rope[0];

@@ -29,13 +29,6 @@ static void plan_drop(struct engine_plan *p)
     mem_free(p);
 }
 
-static void image_plan_drop(struct image_plan *p)
-{
-    plan_free(p->plan);
-    graph_free(p->graph);
-    mem_free(p);
-}
-
 void engine_plans_free(struct nun_model *m)
 {
     while (m->plans) {
@@ -43,11 +36,7 @@ void engine_plans_free(struct nun_model *m)
         m->plans = p->next;
         plan_drop(p);
     }
-    while (m->image_plans) {
-        struct image_plan *p = m->image_plans;
-        m->image_plans = p->next;
-        image_plan_drop(p);
-    }
+    engine_image_plans_free(m);
 }
 
 static struct g_tensor *input(struct graph *g, const char *name, enum dtype dt, struct shape shape, void *data)
@@ -88,9 +77,10 @@ static int plan_fill(const struct nun_model *m, struct engine_plan *p)
         in.image_rows = input(g, "image_rows", DT_I32, SHAPE1(p->rows), p->image_rows);
         in.images = input(g, "images", DT_F32, SHAPE2(p->rows, (int64_t)hidden), p->features);
     }
-    if (nn_rope_by_length(&m->model->text.facts)) {
+    if (nn_rope_by_row(&m->model->text.facts)) {
         int pairs = rotated_pairs(m);
-        if (!(p->freq = arena_array(&g->arena, rows * (size_t)pairs, sizeof *p->freq)))
+        p->inv_freq = arena_array(&g->arena, (size_t)pairs, sizeof *p->inv_freq);
+        if (!(p->freq = arena_array(&g->arena, rows * (size_t)pairs, sizeof *p->freq)) || !p->inv_freq)
             return NUN_ENOMEM;
         in.seq.freq = input(g, "freq", DT_F32, SHAPE2(p->rows, pairs), p->freq);
     }
@@ -142,20 +132,31 @@ static struct demand demand_of(const struct engine_span *spans, int n)
     return d;
 }
 
+/* Keys [0, at], or all before a run of tokens that see each other, and the run. */
+static void lay_span(const struct nun_timeline *t, int64_t at, struct kv_row *row)
+{
+    const struct token_place *p = t->place ? &t->place[at] : NULL;
+    bool run = p && p->last > p->first;
+    row->span[1] = run ? p->first : (int32_t)at + 1;
+    row->run[0] = run ? p->first : 0;
+    row->run[1] = run ? p->last : 0;
+}
+
 static void lay_row(const struct nun_model *m, struct engine_plan *p, int row, const struct engine_span *s, int64_t at)
 {
     const struct nun_timeline *t = s->t;
     p->ids[row] = t->ids.at[at];
     p->pos[row] = (int32_t)at;
     p->kv[row] = (struct kv_row){.pages = t->table.pages, .page_stride = t->table.stride, .position = (int32_t)at,
-                                 .state = t->state.live ? t->state.live->data : NULL, .span = {0, (int32_t)at + 1, 0, 0}};
+                                 .state = t->state.live ? t->state.live->data : NULL};
+    lay_span(t, at, &p->kv[row]);
     if (!p->images)
         return;
     const struct placed *here = timeline_placed(t, at);
     size_t hidden = (size_t)m->model->text.facts.hidden;
     p->image_rows[row] = here ? row : -1;
     if (here)
-        memcpy(p->features + (size_t)row * hidden, here->picture->features + (size_t)(at - here->at) * hidden,
+        memcpy(p->features + (size_t)row * hidden, here->picture->features + (size_t)t->place[at].feature * hidden,
                hidden * sizeof(float));
 }
 
@@ -171,29 +172,37 @@ static void lay_padding(struct engine_plan *p, int row, int pick)
         p->pick[pick] = -1;
 }
 
-/* The frequencies of one sequence's rows [row, end). */
-static void lay_frequencies(const struct nun_model *m, struct engine_plan *p, int row, int end, const struct nun_timeline *t)
+/* The frequencies of one sequence's rows from `row` on; with sections its angles, and then the positions are in them. */
+static void lay_frequencies(const struct nun_model *m, struct engine_plan *p, int row, const struct engine_span *s)
 {
     const struct nn_facts *f = &m->model->text.facts;
+    const struct nn_rope *r = &f->rope[0];
     if (!p->freq)
         return;
     size_t pairs = (size_t)rotated_pairs(m);
-    float *first = p->freq + (size_t)row * pairs;
-    nn_rope_frequencies(f, &f->rope[0], (int64_t)t->ids.n, first);
-    for (int i = row + 1; i < end; i++)
-        memcpy(p->freq + (size_t)i * pairs, first, pairs * sizeof *first);
+    nn_rope_frequencies(f, r, (int64_t)s->t->ids.n, p->inv_freq);
+    for (int64_t at = s->from; at < s->to; at++, row++) {
+        float *out = p->freq + (size_t)row * pairs;
+        if (r->sections[0]) {
+            nn_rope_angles(f, r, p->inv_freq, s->t->place[at].at, out);
+            p->pos[row] = 1;
+        } else {
+            memcpy(out, p->inv_freq, pairs * sizeof *out);
+        }
+    }
 }
 
 static void lay_out(const struct nun_model *m, struct engine_plan *p, const struct engine_span *spans, int n)
 {
     int row = 0, pick = 0;
     for (int i = 0; i < n; i++) {
-        lay_frequencies(m, p, row, row + (int)(spans[i].to - spans[i].from), spans[i].t);
+        int first = row;
         for (int64_t at = spans[i].from; at < spans[i].to; at++, row++) {
             lay_row(m, p, row, &spans[i], at);
             if (spans[i].all || (spans[i].last && at + 1 == spans[i].to))
                 p->pick[pick++] = row;
         }
+        lay_frequencies(m, p, first, &spans[i]);
     }
     lay_padding(p, row, pick);
 }
@@ -235,90 +244,4 @@ int engine_run(struct nun_model *m, const struct engine_span *spans, int n)
         spans[i].t->has_logits = spans[i].last != NULL && spans[i].last == spans[i].t->logits;
     }
     return 0;
-}
-
-/* ---- pictures ------------------------------------------------------------------------------ */
-
-static int image_plan_fill(const struct nun_model *m, struct image_plan *p)
-{
-    int side = model_image_size(m->model), channels = 3;
-    TRY(graph_create(m->compute, m->threads, &p->graph));
-    size_t floats = (size_t)p->pictures * (size_t)channels * (size_t)side * (size_t)side;
-    if (!(p->pixels = arena_array(&p->graph->arena, floats, sizeof *p->pixels)))
-        return NUN_ENOMEM;
-    struct g_tensor *pixels = input(p->graph, "pixels", DT_F32, SHAPE4(p->pictures, channels, side, side), p->pixels);
-    p->features = g_output(model_images(p->graph, m->model, pixels));
-    TRY(graph_error(p->graph));
-    return plan_create(p->graph, &p->plan);
-}
-
-static int image_plan_get(struct nun_model *m, int pictures, struct image_plan **out)
-{
-    for (struct image_plan *p = m->image_plans; p; p = p->next)
-        if (p->pictures == pictures) {
-            *out = p;
-            return 0;
-        }
-    struct image_plan *p = mem_calloc(MEM_RUNTIME, 1, sizeof *p);
-    if (!p)
-        return NUN_ENOMEM;
-    p->pictures = pictures;
-    int rc = image_plan_fill(m, p);
-    if (rc < 0) {
-        image_plan_drop(p);
-        return rc;
-    }
-    p->next = m->image_plans;
-    m->image_plans = *out = p;
-    return 0;
-}
-
-/* At most ENGINE_PICTURES, all still to be encoded. */
-static int encode_batch(struct nun_model *m, struct picture *const *pictures, int n)
-{
-    struct image_plan *p;
-    int side = model_image_size(m->model);
-    size_t pixels = 3 * (size_t)side * (size_t)side;
-    size_t features = (size_t)model_image_tokens(m->model) * (size_t)m->model->text.facts.hidden;
-    TRY(image_plan_get(m, bucket_of(n), &p));
-    for (int i = 0; i < p->pictures; i++)
-        memcpy(p->pixels + (size_t)i * pixels, pictures[i < n ? i : n - 1]->pixels, pixels * sizeof(float));
-    TRY(exec_run(p->plan, &(struct exec){.pool = m->pool}));
-    for (int i = 0; i < n; i++) {
-        float *copy = mem_alloc(MEM_RUNTIME, features * sizeof *copy);
-        if (!copy)
-            return NUN_ENOMEM;
-        memcpy(copy, g_f32(p->features) + (size_t)i * features, features * sizeof *copy);
-        pictures[i]->features = copy;
-        mem_free(pictures[i]->pixels);
-        pictures[i]->pixels = NULL;
-    }
-    return 0;
-}
-
-int engine_encode(struct nun_model *m, struct picture *const *pictures, int n)
-{
-    struct picture *batch[ENGINE_PICTURES];
-    int waiting = 0;
-    for (int i = 0; i < n; i++) {
-        bool twice = false; /* the same picture in two sequences */
-        for (int k = 0; k < waiting; k++)
-            twice = twice || batch[k] == pictures[i];
-        if (!pictures[i]->features && !twice)
-            batch[waiting++] = pictures[i];
-        if (waiting == ENGINE_PICTURES) {
-            TRY(encode_batch(m, batch, waiting));
-            waiting = 0;
-        }
-    }
-    return waiting ? encode_batch(m, batch, waiting) : 0;
-}
-
-void picture_drop(struct picture *p)
-{
-    if (!p || --p->refs > 0)
-        return;
-    mem_free(p->pixels);
-    mem_free(p->features);
-    mem_free(p);
 }

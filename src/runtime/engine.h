@@ -29,27 +29,9 @@ struct engine_plan {
     struct kv_step step;
     int32_t *ids, *pos, *pick;   /* [rows], [rows], [picks] */
     int32_t *image_rows;         /* [rows] */
-    float *freq;                 /* [rows, rotated pairs] where they depend on the length */
+    float *freq, *inv_freq;      /* [rows, rotated pairs] where they depend on the row; [rotated pairs] */
     float *features;             /* [rows, hidden] */
     struct g_tensor *logits;     /* [picks, vocab] */
-};
-
-/* One batch size of the picture encoder's graph. */
-struct image_plan {
-    struct image_plan *next;
-    int pictures;
-    struct graph *graph;
-    struct plan *plan;
-    float *pixels;               /* [pictures, 3, S, S] */
-    struct g_tensor *features;   /* [pictures * image_tokens, hidden] */
-};
-
-/* A picture that stands in sequences. Immutable once encoded; counted under the model's lock. */
-struct picture {
-    int refs;
-    float *pixels;               /* [3, S, S]; freed when encoded */
-    float *features;             /* [image_tokens, hidden]; NULL until encoded */
-    struct digest identity;      /* of the pixels */
 };
 
 struct engine_chat {
@@ -73,7 +55,8 @@ struct nun_model {
     struct engine_defaults defaults;
     struct gram_vocab *words, *first_words; /* texts of tokens, sorted at the first grammar; first_words: at the beginning of an answer, where they differ */
     bool has_preprocess;
-    struct preprocess_facts preprocess;
+    struct preprocess_facts preprocess, video_preprocess;
+    struct preprocess_budget budget; /* of every picture */
     struct pool *pool;
     enum gemm_format compute;
     int threads, context, chunk;
@@ -87,6 +70,7 @@ struct nun_model {
 };
 
 struct nun_timeline;
+struct picture;
 
 /* Positions [from, to) of a sequence to compute. Where the logits go: */
 struct engine_span {
@@ -101,10 +85,10 @@ int engine_create(struct model *model, const struct nun_model_options *options, 
 /* Compute the spans, at most m->chunk rows together; each one's sequence must have been computed up to
  * `from`. The lock is held. Sequences are distinct. Nothing has advanced when it fails. */
 int engine_run(struct nun_model *m, const struct engine_span *spans, int n);
-/* Encode those pictures of the list that are not. The lock is held. */
+/* Encode those pictures of the list that are not (picture.c). The lock is held. */
 int engine_encode(struct nun_model *m, struct picture *const *pictures, int n);
 void engine_plans_free(struct nun_model *m);
-void picture_drop(struct picture *p); /* the lock is held; NULL is fine */
+void engine_image_plans_free(struct nun_model *m);
 
 static inline void engine_lock(const struct nun_model *m) { pthread_mutex_lock((pthread_mutex_t *)(uintptr_t)&m->lock); }
 static inline void engine_unlock(const struct nun_model *m) { pthread_mutex_unlock((pthread_mutex_t *)(uintptr_t)&m->lock); }

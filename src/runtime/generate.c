@@ -182,7 +182,7 @@ static int take(struct nun_generation *g, int32_t id)
     bool ends = !g->o.ignore_eos && nun_token_ends(g->t->m, id), complete = false;
     if (tell_token(g, id))
         g->r.finish = NUN_FINISH_CANCEL;
-    TRY(ids_push(&g->t->ids, id));
+    TRY(timeline_push(g->t, id));
     g->r.generated_tokens++;
     if (g->stream && !ends)
         TRY(tok_stream_push(g->stream, id, &g->text));
@@ -272,7 +272,7 @@ static bool under_way(const struct nun_generation *g)
 static void plan_rows(struct batch_plan *b, struct nun_generation *g, int64_t most)
 {
     struct nun_timeline *t = g->t;
-    int64_t end = (int64_t)t->ids.n, to = end - t->computed > most ? t->computed + most : end;
+    int64_t end = (int64_t)t->ids.n, to = timeline_chunk_end(t, t->computed, most);
     if (b->n == BATCH_MAX || to <= t->computed)
         return;
     b->decode[b->n] = under_way(g);

@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "formats/gguf.h"
 #include "kernels/cpu.h"
+#include "models/sight.h"
 #include "runtime/open.h"
 
 /* ---- parts of the folder ------------------------------------------------------------------- */
@@ -40,15 +41,28 @@ static int open_tokenizer(struct nun_model *m, const char *folder)
     return 0;
 }
 
+/* Facts of a folder without any are missing only when a picture comes. */
 static int open_preprocess(struct nun_model *m, const char *folder)
 {
-    char path[4096];
-    if (!m->model->vision.facts.layers || !in_folder(folder, "preprocessor_config.json"))
+    if (!m->model->family->sight && !m->model->vision.facts.layers)
         return 0;
-    TRY(path_join(path, sizeof path, folder, "preprocessor_config.json"));
-    TRY(preprocess_load(path, &m->preprocess));
-    m->has_preprocess = true;
-    return 0;
+    int rc = preprocess_open(folder, PREPROCESS_PICTURES, &m->preprocess);
+    m->has_preprocess = rc >= 0;
+    if (rc >= 0 && m->model->facts.video_token)
+        rc = preprocess_open(folder, PREPROCESS_VIDEOS, &m->video_preprocess);
+    return rc == NUN_EUNSUP && !m->has_preprocess ? 0 : rc;
+}
+
+/* The placeholder's id, where the vocabulary alone has it. */
+static int find_placeholder(struct nun_model *m)
+{
+    const struct sight_row *row = m->model->family->sight;
+    if (!row || !row->token || !m->tokenizer)
+        return 0;
+    m->model->facts.image_token = tokenizer_id_of(m->tokenizer, span_str(row->token));
+    if (m->model->facts.image_token >= 0)
+        return 0;
+    return err_set(NUN_EFORMAT, "tokenizer: expected the token %s for pictures, found none", row->token);
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -135,6 +149,8 @@ int nun_model_open(const char *folder, const struct nun_model_options *options, 
         return *out = m, 0;
     int rc = open_tokenizer(m, folder);
     if (rc >= 0)
+        rc = find_placeholder(m);
+    if (rc >= 0)
         rc = open_preprocess(m, folder);
     if (rc >= 0)
         rc = open_chat(m, folder, options ? options->chat_template : NULL);
@@ -183,13 +199,13 @@ static uint64_t token_parameters(const struct nn_stack *s)
 void nun_model_info(const struct nun_model *m, struct nun_model_info *out)
 {
     const struct nn_facts *f = &m->model->text.facts;
-    bool sees = m->model->facts.image_token >= 0 && m->model->vision.facts.layers;
+    bool sees = m->model->family->sight != NULL;
     *out = (struct nun_model_info){
         .folder = m->model->folder ? m->model->folder : "", .architecture = m->model->family->architecture,
         .parameters = m->model->n_values, .token_parameters = token_parameters(&m->model->text),
         .weight_bytes = m->model->weights ? st_total_bytes(m->model->weights) : 0,
         .context = m->context, .trained_context = f->positions, .vocab = f->vocab, .layers = f->layers, .hidden = f->hidden,
-        .image_tokens = sees ? model_image_tokens(m->model) : 0, .image_size = sees ? model_image_size(m->model) : 0,
+        .image_tokens = sees ? model_features(m->model, NULL) : 0, .image_size = sees ? model_image_size(m->model) : 0,
         .state_bytes_per_token = page_block_bytes(&m->pages) / KV_PAGE, .has_tokenizer = m->tokenizer != NULL,
         .has_chat_template = m->chat.template != NULL, .threads = m->threads,
         .compute = m->compute == GEMM_F32 ? NUN_F32 : NUN_BF16};

@@ -22,16 +22,46 @@ static int flush_template(const struct prompt *p, struct buf *text, unsigned fla
     return 0;
 }
 
-/* Template text with special strings, marked text without, marked pictures as the placeholder. */
-static int encode_pieces(const struct prompt *p, struct span s, struct buf *text, struct ids *out)
+/* The next picture of the conversation, as the family spells it; the mark itself when there is none left. */
+static int put_picture(struct prompt *p, struct span mark, struct buf *out)
+{
+    size_t i = p->found++;
+    if (i < p->pictures)
+        return picture_spell(p->m, p->picture[i], (int)i, (int)p->pictures, out);
+    buf_span(out, mark);
+    return buf_error(out);
+}
+
+/* Text that the template wrote: its places for pictures become them. */
+static int put_template(struct prompt *p, struct span s, struct buf *out)
+{
+    struct span marks[2] = {prompt_mark_text(p->m, false), prompt_mark_text(p->m, true)};
+    while (s.len) {
+        size_t at = s.len, len = 0;
+        for (int i = 0; i < 2; i++) {
+            const char *found = marks[i].len ? memmem(s.ptr, at, marks[i].ptr, marks[i].len) : NULL;
+            len = found ? marks[i].len : len;
+            at = found ? (size_t)(found - s.ptr) : at;
+        }
+        buf_append(out, s.ptr, at);
+        if (at < s.len)
+            TRY(put_picture(p, span_of(s.ptr + at, len), out));
+        s = span_from(s, at + len);
+    }
+    return buf_error(out);
+}
+
+/* Template text with special strings and pictures, marked text without. */
+static int encode_pieces(struct prompt *p, struct span s, struct buf *text, struct ids *out)
 {
     const struct prompt_piece *piece;
     unsigned flags = TOK_PARSE_SPECIAL;
+    p->found = 0;
     while (s.len) {
         size_t len = 0, at = prompt_next_mark(p, s, &len, &piece);
-        buf_append(text, s.ptr, at);
+        TRY(put_template(p, span_of(s.ptr, at), text));
         if (at < s.len && piece->picture)
-            buf_span(text, prompt_image_text(p->m));
+            TRY(put_picture(p, prompt_mark_text(p->m, false), text));
         if (at < s.len && !piece->picture) {
             TRY(flush_template(p, text, flags, out));
             flags |= out->n ? TOK_GOES_ON : 0;
@@ -58,7 +88,7 @@ static int render_ids(struct prompt *p, enum prompt_marks marks, struct ids *out
 
 static bool special(const struct nun_model *m, int32_t id)
 {
-    return id == m->model->facts.image_token || tokenizer_is_special(m->tokenizer, id);
+    return (id == m->model->facts.image_token && id >= 0) || tokenizer_is_special(m->tokenizer, id);
 }
 
 static bool same_specials(const struct nun_model *m, const struct ids *a, const struct ids *b)
@@ -98,7 +128,7 @@ static int safe_ids(struct prompt *p, struct ids *whole, struct ids *out)
     struct ids escaped = {0};
     int rc = render_ids(p, PROMPT_ESCAPED, &escaped);
     if (rc >= 0)
-        swap_ids(out, same_specials(p->m, &escaped, whole) ? &escaped : whole);
+        swap_ids(out, p->found == p->pictures && same_specials(p->m, &escaped, whole) ? &escaped : whole);
     ids_free(&escaped);
     return rc;
 }
@@ -107,9 +137,11 @@ static int chat_ids(struct prompt *p, struct ids *out)
 {
     struct ids whole = {0};
     int rc = render_ids(p, PROMPT_WHOLE, &whole);
+    if (rc >= 0 && p->found != p->pictures)
+        rc = err_set(NUN_EARG, "pictures: %zu given, but the chat template has places for %zu", p->pictures, p->found);
     if (rc >= 0)
         rc = render_ids(p, PROMPT_PLAIN, out);
-    if (rc >= 0 && !same_specials(p->m, out, &whole))
+    if (rc >= 0 && (p->found != p->pictures || !same_specials(p->m, out, &whole)))
         rc = safe_ids(p, &whole, out);
     ids_free(&whole);
     return rc;
@@ -127,60 +159,71 @@ static int open_sequence(const struct nun_timeline *t, struct ids *v)
     return 0;
 }
 
-static int load_pictures(const struct nun_model *m, const struct nun_chat *chat, struct picture **out, size_t *n)
+static size_t count_pictures(const struct nun_chat *chat)
 {
+    size_t n = 0;
+    for (size_t i = 0; i < chat->n_messages; i++)
+        for (size_t k = 0; k < chat->messages[i].n_parts; k++)
+            n += chat->messages[i].parts[k].kind != NUN_PART_TEXT;
+    return n;
+}
+
+static int load_picture(const struct nun_model *m, const struct nun_part *part, int together, struct picture **out)
+{
+    const char *place = part->kind == NUN_PART_IMAGE_BYTES ? "picture" : part->text ? part->text : "";
+    struct span bytes = span_of(part->bytes, part->len);
+    if (part->kind == NUN_PART_IMAGE_BYTES)
+        return picture_make(m, &(struct picture_source){&bytes, &place, 1, 0, together}, out);
+    if (part->kind == NUN_PART_IMAGE_FILE)
+        return picture_from_files(m, &place, 1, 0, together, out);
+    if (!part->n_files || part->fps <= 0)
+        return err_set(NUN_EARG, "video: %zu frames at %g a second", part->n_files, part->fps);
+    return picture_from_files(m, part->files, (int)part->n_files, 1 / part->fps, together, out);
+}
+
+static int load_pictures(struct prompt *p)
+{
+    const struct nun_chat *chat = p->chat;
+    int together = (int)count_pictures(chat);
     for (size_t i = 0; i < chat->n_messages; i++)
         for (size_t k = 0; k < chat->messages[i].n_parts; k++) {
-            const struct nun_part *p = &chat->messages[i].parts[k];
-            if (p->kind == NUN_PART_TEXT)
+            if (chat->messages[i].parts[k].kind == NUN_PART_TEXT)
                 continue;
-            int rc = p->kind == NUN_PART_IMAGE_FILE ? picture_from_file(m, p->text ? p->text : "", &out[*n])
-                                                    : picture_from_bytes(m, span_of(p->bytes, p->len), "picture", &out[*n]);
+            int rc = load_picture(p->m, &chat->messages[i].parts[k], together, &p->picture[p->pictures]);
             if (rc < 0)
                 return err_at(rc, "message %zu", i);
-            ++*n;
+            p->pictures++;
         }
     return 0;
 }
 
-static int append_chat(struct nun_timeline *t, struct prompt *p, struct picture **pictures)
+static int append_chat(struct nun_timeline *t, struct prompt *p)
 {
     struct ids v = {0};
-    size_t n = 0;
-    int rc = chat_ids(p, &v);
+    int rc = load_pictures(p);
+    if (rc >= 0)
+        rc = chat_ids(p, &v);
     if (rc >= 0)
         rc = open_sequence(t, &v);
-    if (rc >= 0)
-        rc = load_pictures(t->m, p->chat, pictures, &n);
     if (rc >= 0) {
-        rc = timeline_append(t, v.at, v.n, pictures, n, true);
-        n = 0; /* taken over */
+        rc = timeline_append(t, v.at, v.n, p->picture, p->pictures);
+        p->pictures = 0; /* taken over */
     }
-    while (n)
-        picture_drop(pictures[--n]);
+    while (p->pictures)
+        picture_drop(p->picture[--p->pictures]);
     ids_free(&v);
     return rc;
-}
-
-static size_t count_parts(const struct nun_chat *chat)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < chat->n_messages; i++)
-        n += chat->messages[i].n_parts;
-    return n;
 }
 
 int nun_timeline_chat(struct nun_timeline *t, const struct nun_chat *chat)
 {
     struct prompt p;
     TRY(check_chat(t->m));
-    struct picture **pictures = mem_calloc(MEM_RUNTIME, count_parts(chat) + 1, sizeof *pictures);
-    if (!pictures)
-        return NUN_ENOMEM;
     prompt_init(&p, t->m, chat);
-    int rc = append_chat(t, &p, pictures);
+    p.picture = mem_calloc(MEM_RUNTIME, count_pictures(chat) + 1, sizeof *p.picture);
+    int rc = p.picture ? append_chat(t, &p) : NUN_ENOMEM;
+    mem_free(p.picture);
     prompt_free(&p);
-    mem_free(pictures);
     return rc;
 }
 
@@ -192,7 +235,7 @@ static int spell_out(const struct prompt *p, struct span s, struct buf *out)
         size_t len = 0, at = prompt_next_mark(p, s, &len, &piece);
         buf_append(out, s.ptr, at);
         if (at < s.len)
-            buf_span(out, piece->picture ? prompt_image_text(p->m) : piece->text);
+            buf_span(out, piece->picture ? prompt_mark_text(p->m, piece->picture->kind == NUN_PART_FRAME_FILES) : piece->text);
         s = span_from(s, at + len);
     }
     buf_append(out, "", 0);

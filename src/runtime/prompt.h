@@ -20,12 +20,19 @@ enum prompt_marks {
 /* What stands behind a mark: a picture's part, or text that is to stay text. */
 struct prompt_piece { const struct nun_part *picture; struct span text; };
 
+/* How the vocabulary spells a token; empty without a tokenizer. */
+struct span prompt_token_text(const struct nun_model *m, int32_t id);
+/* What a template writes where a picture, or a video, is to stand; empty: the model takes none. */
+struct span prompt_mark_text(const struct nun_model *m, bool video);
+
 struct prompt {
     const struct nun_model *m;
     const struct nun_chat *chat;
     enum prompt_marks marks;
     struct prompt_piece *piece; /* [n], by number */
     size_t n, cap;
+    struct picture **picture;   /* [pictures] of the conversation, in order */
+    size_t pictures, found;     /* found: places for one in the last rendering */
     struct arena arena;         /* texts of pieces */
 };
 
@@ -35,7 +42,5 @@ void prompt_free(struct prompt *p);
 int prompt_render(struct prompt *p, enum prompt_marks marks, struct buf *out);
 /* The first mark of `s`: its offset (s.len: none), its length and its piece. */
 size_t prompt_next_mark(const struct prompt *p, struct span s, size_t *len, const struct prompt_piece **out);
-/* How the vocabulary spells the place of a picture. */
-struct span prompt_image_text(const struct nun_model *m);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "formats/json.h"
+#include "models/sight.h"
 #include "runtime/prompt.h"
 
 const char prompt_plain_template[] =
@@ -39,10 +40,19 @@ void prompt_free(struct prompt *p)
     p->n = p->cap = 0;
 }
 
-struct span prompt_image_text(const struct nun_model *m)
+struct span prompt_token_text(const struct nun_model *m, int32_t id)
 {
-    int32_t id = m->model->facts.image_token;
     return id >= 0 && m->tokenizer ? tokenizer_token(m->tokenizer, id) : (struct span){0};
+}
+
+struct span prompt_mark_text(const struct nun_model *m, bool video)
+{
+    const struct sight_row *row = m->model->family->sight;
+    const char *mark = !row ? NULL : video ? row->video_mark : row->mark;
+    int32_t id = video ? m->model->facts.video_token : m->model->facts.image_token;
+    if (mark)
+        return span_str(mark);
+    return row && (!video || id) ? prompt_token_text(m, id) : (struct span){0};
 }
 
 /* ---- marks ------------------------------------------------------------------------------------- */
@@ -117,13 +127,16 @@ static int check_typed(struct span s)
 /* The first string of `s` that must not become a special token or a picture. */
 static size_t find_special(const struct prompt *p, struct span s, size_t *len)
 {
-    struct span image = prompt_image_text(p->m);
     size_t at = tokenizer_find_special(p->m->tokenizer, s, len);
-    const char *picture = image.len ? memmem(s.ptr, at, image.ptr, image.len) : NULL;
-    if (!picture)
-        return at;
-    *len = image.len;
-    return (size_t)(picture - s.ptr);
+    for (int video = 0; video < 2; video++) {
+        struct span mark = prompt_mark_text(p->m, video);
+        const char *found = mark.len ? memmem(s.ptr, at, mark.ptr, mark.len) : NULL;
+        if (!found)
+            continue;
+        *len = mark.len;
+        at = (size_t)(found - s.ptr);
+    }
+    return at;
 }
 
 static int put_typed(struct prompt *p, struct span s, struct buf *out)
@@ -268,7 +281,8 @@ static int content_part(struct prompt *p, const struct nun_part *part, json_t **
     json_t *text = NULL;
     if (part->kind == NUN_PART_TEXT)
         TRY(content_string(p, &alone, &text));
-    *out = text ? json_pack("{s:s, s:o}", "type", "text", "text", text) : json_pack("{s:s}", "type", "image");
+    *out = text ? json_pack("{s:s, s:o}", "type", "text", "text", text)
+                : json_pack("{s:s}", "type", part->kind == NUN_PART_FRAME_FILES ? "video" : "image");
     return *out ? 0 : err_nomem(0);
 }
 

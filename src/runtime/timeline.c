@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/file.h"
 #include "base/limits.h"
 
 /* ---- making -------------------------------------------------------------------------------- */
@@ -35,6 +34,7 @@ void nun_timeline_free(struct nun_timeline *t)
         picture_drop(t->placed[i].picture);
     engine_unlock(t->m);
     mem_free(t->placed);
+    mem_free(t->place);
     mem_free(t->logits);
     ids_free(&t->ids);
     buf_free(&t->text);
@@ -67,6 +67,7 @@ static int fork_into(const struct nun_timeline *t, struct nun_timeline *f)
     memcpy(f->ids.at, t->ids.at, t->ids.n * sizeof *t->ids.at);
     f->ids.n = t->ids.n;
     TRY(need_placed(f, t->n_placed));
+    TRY(places_fork(t, f));
     TRY(page_table_share(&f->table, &t->table, &t->m->pages, t->computed));
     state_share(&f->state, &t->state, &t->m->states, t->computed, t->computed);
     f->computed = t->computed;
@@ -109,73 +110,88 @@ int timeline_room(const struct nun_timeline *t, size_t more)
     return 0;
 }
 
-static int check_ids(const struct nun_timeline *t, const int32_t *ids, size_t n, size_t n_pictures, bool expand)
+static bool is_placeholder(const struct model *m, int32_t id)
+{
+    return (id == m->facts.image_token && id >= 0) || (id == m->facts.video_token && id > 0);
+}
+
+static int check_ids(const struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, size_t n_pictures)
 {
     const struct model *m = t->m->model;
-    int per = expand ? 1 : model_image_tokens(m);
-    size_t found = 0;
+    size_t found = 0, wanted = 0;
     for (size_t i = 0; i < n; i++) {
         if (ids[i] < 0 || ids[i] >= m->text.facts.vocab)
             return err_set(NUN_EARG, "token %zu: id %d is outside the vocabulary of %d", i, ids[i], m->text.facts.vocab);
-        found += ids[i] == m->facts.image_token && m->facts.image_token >= 0;
+        found += is_placeholder(m, ids[i]);
     }
-    if (found != n_pictures * (size_t)(per > 0 ? per : 1))
-        return err_set(NUN_EARG, "pictures: %zu given, but the text has %zu placeholder%s%s", n_pictures, found,
-                       found == 1 ? "" : "s", per > 1 && n_pictures ? " (a picture takes several)" : "");
+    for (size_t i = 0; i < n_pictures; i++)
+        wanted += (size_t)pictures[i]->n_features;
+    if (found != wanted)
+        return err_set(NUN_EARG, "pictures: %zu given, which take %zu placeholder%s; the text has %zu", n_pictures, wanted,
+                       wanted == 1 ? "" : "s", found);
     return 0;
 }
 
-/* ids with every placeholder (or run of them) as one whole run, and the pictures' places. */
-static int lay_ids(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, bool expand)
+/* The ids, and the pictures' places among them. Counts are checked already. */
+static int lay_ids(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures)
 {
-    int32_t image = t->m->model->facts.image_token;
-    int per = model_image_tokens(t->m->model);
-    size_t next = 0;
+    const struct model *m = t->m->model;
+    int left = 0;
     for (size_t i = 0; i < n; i++) {
-        if (ids[i] != image || image < 0) {
-            t->ids.at[t->ids.n++] = ids[i];
-            continue;
+        if (is_placeholder(m, ids[i]) && !left) {
+            t->placed[t->n_placed++] = (struct placed){.at = (int64_t)t->ids.n, .picture = *pictures};
+            left = (*pictures++)->n_features;
         }
-        t->placed[t->n_placed++] = (struct placed){(int64_t)t->ids.n, pictures[next++]};
-        for (int k = 0; k < per; k++) {
-            if (!expand && (i + (size_t)k >= n || ids[i + (size_t)k] != image))
-                return err_set(NUN_EARG, "token %zu: a picture takes %d placeholders, %d are there", i, per, k);
-            t->ids.at[t->ids.n++] = image;
+        if (is_placeholder(m, ids[i])) {
+            struct placed *last = &t->placed[t->n_placed - 1];
+            if (ids[i] != last->picture->token)
+                return err_set(NUN_EARG, "token %zu: expected placeholder %d of picture %zu, found %d", i, last->picture->token,
+                               t->n_placed - 1, ids[i]);
+            last->end = (int64_t)t->ids.n + 1;
+            left--;
         }
-        i += expand ? 0 : (size_t)per - 1;
+        t->ids.at[t->ids.n++] = ids[i];
     }
     return 0;
 }
 
-static int append(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, size_t n_pictures,
-                  bool expand)
+static int append(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, size_t n_pictures)
 {
-    size_t per = (size_t)model_image_tokens(t->m->model), old = t->ids.n, old_placed = t->n_placed;
-    size_t total = n + (expand && n_pictures ? n_pictures * (per - 1) : 0);
-    TRY(check_ids(t, ids, n, n_pictures, expand));
-    TRY(timeline_room(t, total));
-    TRY(ids_reserve(&t->ids, total));
+    size_t old = t->ids.n, old_placed = t->n_placed;
+    TRY(check_ids(t, ids, n, pictures, n_pictures));
+    TRY(timeline_room(t, n));
+    TRY(ids_reserve(&t->ids, n));
     TRY(need_placed(t, n_pictures));
-    int rc = lay_ids(t, ids, n, pictures, expand);
-    if (rc < 0) {
-        t->ids.n = old;
-        t->n_placed = old_placed;
+    TRY(places_reserve(t, n));
+    int rc = lay_ids(t, ids, n, pictures);
+    if (rc >= 0) {
+        places_lay(t, old, old_placed);
+        return 0;
     }
+    t->ids.n = old;
+    t->n_placed = old_placed;
     return rc;
 }
 
-int timeline_append(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, size_t n_pictures,
-                    bool expand)
+int timeline_append(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, size_t n_pictures)
 {
-    int rc = append(t, ids, n, pictures, n_pictures, expand);
+    int rc = append(t, ids, n, pictures, n_pictures);
     for (size_t i = 0; rc < 0 && i < n_pictures; i++)
         picture_drop(pictures[i]);
     return rc;
 }
 
+int timeline_push(struct nun_timeline *t, int32_t id)
+{
+    TRY(places_reserve(t, 1));
+    TRY(ids_push(&t->ids, id));
+    places_lay(t, t->ids.n - 1, t->n_placed);
+    return 0;
+}
+
 int nun_timeline_ids(struct nun_timeline *t, const int32_t *ids, size_t n)
 {
-    return timeline_append(t, ids, n, NULL, 0, false);
+    return timeline_append(t, ids, n, NULL, 0);
 }
 
 int nun_timeline_text(struct nun_timeline *t, const char *text, size_t len, unsigned flags)
@@ -183,28 +199,53 @@ int nun_timeline_text(struct nun_timeline *t, const char *text, size_t len, unsi
     int32_t *ids;
     size_t n;
     TRY(nun_encode(t->m, text, len, flags, &ids, &n));
-    int rc = timeline_append(t, ids, n, NULL, 0, false);
+    int rc = timeline_append(t, ids, n, NULL, 0);
     mem_free(ids);
+    return rc;
+}
+
+/* The picture as the family spells it. */
+static int picture_ids(const struct nun_timeline *t, const struct picture *p, struct ids *out)
+{
+    struct buf text;
+    int rc = 0;
+    for (int i = 0; !t->m->tokenizer && i < p->n_features && rc >= 0; i++)
+        rc = ids_push(out, p->token);
+    if (!t->m->tokenizer)
+        return rc;
+    buf_init(&text, MEM_RUNTIME, LIMIT_OF(text_bytes));
+    rc = picture_spell(t->m, p, (int)t->n_placed, (int)t->n_placed + 1, &text);
+    if (rc >= 0)
+        rc = tokenizer_encode(t->m->tokenizer, buf_view(&text), TOK_PARSE_SPECIAL | (t->ids.n ? TOK_GOES_ON : 0u), out);
+    buf_free(&text);
     return rc;
 }
 
 static int append_picture(struct nun_timeline *t, struct picture *p)
 {
-    int32_t image = t->m->model->facts.image_token;
-    return timeline_append(t, &image, 1, &p, 1, true);
+    struct ids ids = {0};
+    int rc = picture_ids(t, p, &ids);
+    if (rc < 0)
+        picture_drop(p);
+    else
+        rc = timeline_append(t, ids.at, ids.n, &p, 1);
+    ids_free(&ids);
+    return rc;
 }
 
 int nun_timeline_image_file(struct nun_timeline *t, const char *path)
 {
     struct picture *p = NULL;
-    TRY(picture_from_file(t->m, path, &p));
+    TRY(picture_from_files(t->m, &path, 1, 0, 1, &p));
     return append_picture(t, p);
 }
 
 int nun_timeline_image_bytes(struct nun_timeline *t, const void *bytes, size_t n)
 {
     struct picture *p = NULL;
-    TRY(picture_from_bytes(t->m, span_of(bytes, n), "picture", &p));
+    const char *place = "picture";
+    struct span file = span_of(bytes, n);
+    TRY(picture_make(t->m, &(struct picture_source){&file, &place, 1, 0, 1}, &p));
     return append_picture(t, p);
 }
 
@@ -221,17 +262,23 @@ const int32_t *nun_timeline_tokens(const struct nun_timeline *t, size_t *n)
     return t->ids.at;
 }
 
-const struct placed *timeline_placed(const struct nun_timeline *t, int64_t position)
+/* The last picture that begins at or before `position`. */
+static const struct placed *placed_before(const struct nun_timeline *t, int64_t position)
 {
     size_t lo = 0, hi = t->n_placed;
-    while (lo < hi) { /* the last one that begins at or before position */
+    while (lo < hi) {
         size_t mid = (lo + hi) / 2;
         if (t->placed[mid].at <= position)
             lo = mid + 1;
         else
             hi = mid;
     }
-    return lo && position < t->placed[lo - 1].at + model_image_tokens(t->m->model) ? &t->placed[lo - 1] : NULL;
+    return lo ? &t->placed[lo - 1] : NULL;
+}
+
+const struct placed *timeline_placed(const struct nun_timeline *t, int64_t position)
+{
+    return t->n_placed && t->place[position].feature >= 0 ? placed_before(t, position) : NULL;
 }
 
 void timeline_uncompute(struct nun_timeline *t, int64_t n)
@@ -257,8 +304,8 @@ int nun_timeline_rewind(struct nun_timeline *t, size_t n)
 {
     if (n > t->ids.n)
         return err_set(NUN_EARG, "rewind: to %zu positions, there are %zu", n, t->ids.n);
-    const struct placed *cut = n < t->ids.n ? timeline_placed(t, (int64_t)n) : NULL;
-    if (cut && cut->at < (int64_t)n)
+    const struct placed *cut = n && n < t->ids.n ? placed_before(t, (int64_t)n - 1) : NULL;
+    if (cut && cut->end > (int64_t)n)
         return err_set(NUN_EARG, "rewind: position %zu is inside the picture that begins at %lld", n, (long long)cut->at);
     if (n == t->ids.n)
         return 0;
@@ -266,6 +313,7 @@ int nun_timeline_rewind(struct nun_timeline *t, size_t n)
     while (t->n_placed && t->placed[t->n_placed - 1].at >= (int64_t)n)
         picture_drop(t->placed[--t->n_placed].picture);
     t->ids.n = n;
+    places_cut(t, n);
     if (t->computed > (int64_t)n)
         timeline_uncompute(t, (int64_t)n);
     engine_unlock(t->m);
@@ -326,7 +374,7 @@ int nun_timeline_adopt(struct nun_timeline *t, const struct nun_timeline *past)
 {
     if (t->m != past->m)
         return err_set(NUN_EARG, "adopt: the timelines are of two models");
-    int64_t n = (int64_t)nun_timeline_common(t, past);
+    int64_t n = places_common(t, past, (int64_t)nun_timeline_common(t, past));
     n = state_reach(&past->state, &past->m->states, past->computed, n);
     bool apart = past->regime != nn_rope_regime(&t->m->model->text.facts, (int64_t)t->ids.n);
     if (n <= t->computed || t == past || apart)
@@ -361,7 +409,8 @@ int timeline_compute(struct nun_timeline *t, int64_t leave)
     TRY(timeline_need_logits(t));
     TRY(encode_up_to(t, end));
     while (t->computed < end) {
-        int64_t to = end - t->computed > t->m->chunk ? t->computed + t->m->chunk : end;
+        int64_t to = timeline_chunk_end(t, t->computed, t->m->chunk);
+        to = to < end ? to : end;
         struct engine_span s = {t, t->computed, to, to == end ? t->logits : NULL, NULL};
         TRY(engine_run(t->m, &s, 1));
     }
@@ -404,56 +453,4 @@ int nun_timeline_logits(struct nun_timeline *t, const float **logits, size_t *n)
     *logits = t->logits;
     *n = (size_t)t->m->model->text.facts.vocab;
     return 0;
-}
-
-/* ---- pictures ------------------------------------------------------------------------------ */
-
-static int preprocess(const struct nun_model *m, const struct image *img, struct picture *p)
-{
-    int side = model_image_size(m->model), w, h;
-    size_t floats = 3 * (size_t)side * (size_t)side;
-    TRY(preprocess_size(&m->preprocess, img->width, img->height, &w, &h));
-    if (w != side || h != side)
-        return err_set(NUN_EFORMAT, "preprocessor_config.json: gives %d x %d, the tower takes %d x %d", w, h, side, side);
-    if (!(p->pixels = mem_alloc(MEM_RUNTIME, floats * sizeof(float))))
-        return NUN_ENOMEM;
-    TRY(preprocess_run(&m->preprocess, img, p->pixels, floats));
-    digest_of(p->pixels, floats * sizeof(float), &p->identity);
-    return 0;
-}
-
-int picture_from_bytes(const struct nun_model *m, struct span bytes, const char *place, struct picture **out)
-{
-    if (!m->model->vision.facts.layers)
-        return err_set(NUN_EUNSUP, "%s: %s takes no pictures", place, m->model->family->architecture);
-    if (!m->has_preprocess)
-        return err_set(NUN_EUNSUP, "%s: the model's folder has no preprocessor_config.json", place);
-    struct image img = {0};
-    int rc = image_decode(bytes, NULL, &img);
-    if (rc < 0)
-        return err_at(rc, "%s", place);
-    struct picture *p = mem_calloc(MEM_RUNTIME, 1, sizeof *p);
-    rc = p ? 0 : NUN_ENOMEM;
-    if (p) {
-        p->refs = 1;
-        rc = preprocess(m, &img, p);
-    }
-    image_free(&img);
-    if (rc < 0) {
-        picture_drop(p);
-        return rc;
-    }
-    *out = p;
-    return 0;
-}
-
-int picture_from_file(const struct nun_model *m, const char *path, struct picture **out)
-{
-    struct buf bytes;
-    buf_init(&bytes, MEM_RUNTIME, LIMIT_OF(image_file_bytes));
-    int rc = file_read(path, &bytes);
-    if (rc >= 0)
-        rc = picture_from_bytes(m, buf_view(&bytes), path, out);
-    buf_free(&bytes);
-    return rc;
 }

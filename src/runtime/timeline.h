@@ -3,15 +3,26 @@
 #ifndef RUNTIME_TIMELINE_H
 #define RUNTIME_TIMELINE_H
 #include "base/buf.h"
-#include "runtime/engine.h"
+#include "runtime/picture.h"
 
-struct placed { int64_t at; struct picture *picture; }; /* its first placeholder's position */
+/* A picture in the sequence: from its first placeholder to behind its last; other ids may stand between them. */
+struct placed { int64_t at, end; struct picture *picture; };
+
+/* Where a token stands, in sequences of models that see. */
+struct token_place {
+    int32_t feature;             /* row of its picture's features; -1: the token's own embedding */
+    int32_t first, last;         /* tokens [first, last), itself among them, see each other; equal: it sees what came before */
+    int32_t at[3];               /* time, row, column: what turns it, where positions have three directions */
+};
 
 struct nun_timeline {
     struct nun_model *m;
     struct ids ids;
     struct placed *placed;       /* ascending */
     size_t n_placed, cap_placed;
+    struct token_place *place;   /* [ids.n]; NULL where every token is plain text at its own position */
+    size_t cap_place;
+    int32_t next_at;             /* where the next token of text turns */
     struct page_table table;
     struct state_line state;     /* of recurrent layers */
     int64_t computed;            /* positions whose state is there */
@@ -23,10 +34,14 @@ struct nun_timeline {
 
 /* Room for `more` further positions, or NUN_ECONTEXT with both numbers. */
 int timeline_room(const struct nun_timeline *t, size_t more);
-/* Ids whose placeholders (each a whole run of image_tokens, or one to be expanded when `expand`) stand
- * for the pictures, in order. The pictures are taken over, also on failure. */
-int timeline_append(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, size_t n_pictures,
-                    bool expand);
+/* Ids whose placeholders, as many as the pictures have features, stand for the pictures, in order. The pictures are
+ * taken over, also on failure. */
+int timeline_append(struct nun_timeline *t, const int32_t *ids, size_t n, struct picture *const *pictures, size_t n_pictures);
+/* One more token of text. */
+int timeline_push(struct nun_timeline *t, int32_t id);
+/* The end of a chunk of at most `most` tokens from `from` on that cuts no run of tokens that see each other; a run that
+ * is longer than `most` is not cut either. */
+int64_t timeline_chunk_end(const struct nun_timeline *t, int64_t from, int64_t most);
 /* Take back what was computed from position n on, and before it where no state is kept: `computed` is n at most. */
 void timeline_uncompute(struct nun_timeline *t, int64_t n);
 /* Where rotary frequencies depend on the length, what was computed at another length is forgotten. Called before
@@ -38,11 +53,19 @@ int timeline_compute(struct nun_timeline *t, int64_t leave);
 int timeline_need_logits(struct nun_timeline *t);
 /* NUN_ENUMERIC with the first id whose logit is not finite. */
 int timeline_check_logits(const float *logits, int n);
-/* The picture whose placeholders cover `position`; NULL when it is text. */
+/* The picture whose features stand at `position`; NULL when it is text. */
 const struct placed *timeline_placed(const struct nun_timeline *t, int64_t position);
 
-/* A decoded and preprocessed picture, not yet encoded. The caller's (picture_drop). */
-int picture_from_bytes(const struct nun_model *m, struct span bytes, const char *place, struct picture **out);
-int picture_from_file(const struct nun_model *m, const char *path, struct picture **out);
+/* ---- places.c ------------------------------------------------------------------------------ */
+
+/* Room for the places of `more` further ids. */
+int places_reserve(struct nun_timeline *t, size_t more);
+/* The places of ids [from, ids.n), among them the pictures from number `picture` on. */
+void places_lay(struct nun_timeline *t, size_t from, size_t picture);
+int places_fork(const struct nun_timeline *t, struct nun_timeline *f);
+/* ids are cut to n. */
+void places_cut(struct nun_timeline *t, size_t n);
+/* At most n, and not inside tokens that see each other in either timeline. */
+int64_t places_common(const struct nun_timeline *a, const struct nun_timeline *b, int64_t n);
 
 #endif

@@ -8,49 +8,27 @@
 #include "runtime/timeline.h"
 #include "runtime/verify_int.h"
 
-static int take_pictures(struct verify_case *c, struct arena *arena, struct picture ***out, size_t *n)
-{
-    struct verify_pixels px;
-    TRY(verify_pictures(c, arena, &px));
-    size_t floats = 3 * (size_t)px.side * (size_t)px.side;
-    struct picture **list = arena_array(arena, (size_t)px.n + 1, sizeof *list);
-    if (!list)
-        return NUN_ENOMEM;
-    *n = 0;
-    *out = list;
-    for (int i = 0; i < px.n; i++) {
-        struct picture *p = mem_calloc(MEM_RUNTIME, 1, sizeof *p);
-        if (!p || !(p->pixels = mem_alloc(MEM_RUNTIME, floats * sizeof(float)))) {
-            mem_free(p);
-            return NUN_ENOMEM;
-        }
-        p->refs = 1;
-        memcpy(p->pixels, px.at + (size_t)i * floats, floats * sizeof(float));
-        list[(*n)++] = p;
-    }
-    return 0;
-}
-
 /* A timeline with the case's ids and pictures queued. */
 static int case_timeline(struct verify_case *c, const json_t *list, struct arena *arena, struct nun_timeline **out)
 {
-    struct picture **pictures = NULL;
-    size_t n = 0;
+    struct verify_sight sight;
     int32_t *ids;
     int rows, length;
     TRY(verify_ids(list, c->r.name, arena, &ids, &rows, &length));
     if (rows != 1)
         return err_set(NUN_EUNSUP, "%s: %d rows of ids", c->r.name, rows);
-    TRY(nun_timeline_create(c->m, out));
-    int rc = take_pictures(c, arena, &pictures, &n);
+    TRY(verify_see(c, ids, length, arena, &sight));
+    int rc = nun_timeline_create(c->m, out);
     if (rc >= 0) {
-        rc = timeline_append(*out, ids, (size_t)length, pictures, n, false);
-        n = 0;
+        rc = timeline_append(*out, ids, (size_t)length, sight.at, (size_t)sight.n);
+        sight.n = 0;
+        if (rc >= 0)
+            rc = verify_places(c, *out, arena);
+        if (rc < 0)
+            nun_timeline_free(*out);
     }
-    while (n)
-        picture_drop(pictures[--n]);
-    if (rc < 0)
-        nun_timeline_free(*out);
+    while (sight.n)
+        picture_drop(sight.at[--sight.n]);
     return rc;
 }
 
@@ -65,7 +43,7 @@ static int all_logits(struct verify_case *c, struct arena *arena, struct nun_tim
     for (size_t i = 0; i < t->n_placed; i++)
         TRY(engine_encode(c->m, &t->placed[i].picture, 1));
     while (t->computed < (int64_t)length) {
-        int64_t from = t->computed, to = from + c->m->chunk < (int64_t)length ? from + c->m->chunk : (int64_t)length;
+        int64_t from = t->computed, to = timeline_chunk_end(t, from, c->m->chunk);
         struct engine_span s = {t, from, to, t->logits, logits + (size_t)from * vocab};
         TRY(engine_run(c->m, &s, 1));
     }

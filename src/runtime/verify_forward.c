@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "media/image.h"
 #include "runtime/timeline.h"
 #include "runtime/verify_int.h"
 
@@ -50,9 +51,24 @@ int verify_ids(const json_t *list, const char *place, struct arena *arena, int32
     return 0;
 }
 
-static int picture_path(const struct verify *v, const char *name, char *out, size_t cap)
+/* One picture as the tower's square. */
+static int square_pixels(struct verify_case *c, const char *name, float *out, size_t floats)
 {
-    return strchr(name, '/') ? path_join(out, cap, v->cases, name) : verify_path(v, name, out, cap);
+    const struct preprocess_facts *f = &c->m->preprocess;
+    struct image_options o = {.alpha = f->alpha};
+    char path[4096];
+    struct buf file;
+    struct image img = {0};
+    TRY(verify_picture_path(c->v, name, path, sizeof path));
+    buf_init(&file, MEM_RUNTIME, LIMIT_OF(image_file_bytes));
+    int rc = file_read(path, &file);
+    if (rc >= 0)
+        rc = image_decode(buf_view(&file), &o, &img);
+    if (rc >= 0)
+        rc = preprocess_run(f, &img, out, floats);
+    image_free(&img);
+    buf_free(&file);
+    return rc < 0 ? err_at(rc, "%s", path) : 0;
 }
 
 int verify_pictures(struct verify_case *c, struct arena *arena, struct verify_pixels *out)
@@ -63,16 +79,12 @@ int verify_pictures(struct verify_case *c, struct arena *arena, struct verify_pi
     *out = (struct verify_pixels){.n = (int)json_array_size(list), .side = side};
     if (!out->n)
         return 0;
+    if (!c->m->has_preprocess)
+        return err_set(NUN_EUNSUP, "%s: the model's folder has no preprocessor_config.json", c->r.name);
     if (!(out->at = arena_array(arena, (size_t)out->n * floats, sizeof *out->at)))
         return NUN_ENOMEM;
-    json_array_foreach(list, i, name) {
-        char path[4096];
-        struct picture *p;
-        TRY(picture_path(c->v, json_string_value(name) ? json_string_value(name) : "", path, sizeof path));
-        TRY(picture_from_file(c->m, path, &p));
-        memcpy(out->at + i * floats, p->pixels, floats * sizeof(float));
-        picture_drop(p);
-    }
+    json_array_foreach(list, i, name)
+        TRY(square_pixels(c, json_string_value(name), out->at + i * floats, floats));
     return verify_check(c, "pixel_values", out->at, (size_t)out->n * floats);
 }
 

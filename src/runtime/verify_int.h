@@ -49,7 +49,17 @@ void verify_item(struct verify_case *c, const struct nun_verify_item *item);
 /* Report and count. rc < 0: it could not run, the sentence is pending. */
 void verify_finish(struct verify_case *c, int rc);
 
-/* The case's pictures, preprocessed: pixels [n, 3, H, W] in `arena`. */
+/* A picture's file: in verify/, or with a slash in the folder. */
+int verify_picture_path(const struct verify *v, const char *name, char *out, size_t cap);
+/* The pictures and videos of a case in the order of their placeholders in ids[n], with what their processor gives
+ * compared. The caller's (picture_drop). */
+struct picture;
+struct verify_sight { int n; struct picture **at; };
+int verify_see(struct verify_case *c, const int32_t *ids, int n, struct arena *arena, struct verify_sight *out);
+/* The output "position_ids", where positions have three directions. */
+int verify_places(struct verify_case *c, const struct nun_timeline *t, struct arena *arena);
+
+/* The pictures of a case for a tower of one square, preprocessed: pixels [n, 3, H, W] in `arena`. */
 struct verify_pixels { int n, side; float *at; };
 int verify_pictures(struct verify_case *c, struct arena *arena, struct verify_pixels *out);
 /* ids: a list, or a list of lists of one length: [*rows, *length]. */

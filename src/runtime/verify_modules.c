@@ -66,7 +66,7 @@ static void see_vision(struct looking *k, const struct verify_pixels *px)
 static struct g_tensor *see_connector(struct looking *k, const struct verify_pixels *px)
 {
     struct g_tensor *pixels = filled(k->g, DT_F32, SHAPE4(px->n, 3, px->side, px->side), px->at);
-    struct g_tensor *x = model_images(k->g, k->c->m->model, pixels);
+    struct g_tensor *x = model_images(k->g, k->c->m->model, pixels, NULL, px->n);
     see(k, false, x, "multi_modal_projector");
     return x;
 }

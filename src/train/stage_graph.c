@@ -34,7 +34,7 @@ static int build(struct train_graph *t, const struct trainer *tr, const struct r
     struct graph *g = t->graph;
     g->training = learn;
     inputs(t, shape);
-    struct g_tensor *features = model_images(g, tr->model, t->pixels);
+    struct g_tensor *features = model_images(g, tr->model, t->pixels, NULL, shape->pictures);
     struct model_text in = {
         .seq = {.batch = shape->pictures, .tokens = shape->tokens, .pos = t->pos, .spans = t->spans, .recompute = s->recompute && learn},
         .ids = t->ids, .images = features, .image_rows = t->image_rows, .pick = t->pick, .layers = (int)s->decoder_layers};
@@ -59,7 +59,7 @@ int train_graph_create(const struct trainer *tr, const struct recipe_stage *s, b
     struct batch_shape shape = {
         .pictures = (int)(s->batch / micro), .tokens = (int)s->tokens, .answers = (int)s->answers,
         .questions = s->questions ? (int)s->questions : 1,
-        .image_tokens = model_image_tokens(tr->model), .side = model_image_size(tr->model)};
+        .image_tokens = model_features(tr->model, NULL), .side = model_image_size(tr->model)};
     if (s->batch % micro || shape.questions > SCENE_MAX_QUESTIONS)
         return err_set(NUN_EFORMAT, "stage %s: batch %u is not a multiple of accumulate %u, or questions %d over %d", s->name,
                        s->batch, micro, shape.questions, SCENE_MAX_QUESTIONS);

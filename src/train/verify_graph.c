@@ -117,7 +117,7 @@ static struct g_tensor *decoder_loss(struct graph *g, const struct model *m, con
     int64_t n = (int64_t)b->rows * b->length;
     struct model_text in = {.seq = sequence(g, b), .ids = filled(g, DT_I32, SHAPE1(n), b->ids)};
     if (b->pixels.n) {
-        in.images = model_images(g, m, pixels(g, b));
+        in.images = model_images(g, m, pixels(g, b), NULL, b->pixels.n);
         in.image_rows = filled(g, DT_I32, SHAPE1(b->n_image_rows), b->image_rows);
     }
     if (nn_routes_for(g, &m->text.facts, &in.seq.routes) < 0)

@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "formats/json.h"
 #include "kernels/cpu.h"
+#include "models/sight.h"
 #include "runtime/timeline.h"
 
 #define FIXTURE "../shared/fixtures/llava"
@@ -53,6 +54,10 @@ static struct picture *make_picture(const struct nun_model *m, uint64_t seed)
     struct rng r = rng_at(seed, 99);
     assert_non_null(p);
     p->refs = 1;
+    p->token = m->model->facts.image_token;
+    p->plan = sight_square_plan(m->model);
+    p->n_features = model_features(m->model, NULL);
+    p->floats = n;
     p->pixels = mem_alloc(MEM_TEST, n * sizeof(float));
     assert_non_null(p->pixels);
     for (size_t i = 0; i < n; i++)
@@ -74,7 +79,12 @@ static struct nun_timeline *make_request(struct nun_model *m, uint64_t seed, int
         assert_int_equal(nun_timeline_ids(t, &id, 1), 0);
         if (pictures && (i == 2 || i == text / 2)) {
             struct picture *p = make_picture(m, seed + (uint64_t)i);
-            assert_int_equal(timeline_append(t, &image, 1, &p, 1, true), 0);
+            int32_t *run = mem_alloc(MEM_TEST, (size_t)p->n_features * sizeof *run);
+            assert_non_null(run);
+            for (int k = 0; k < p->n_features; k++)
+                run[k] = image;
+            assert_int_equal(timeline_append(t, run, (size_t)p->n_features, &p, 1), 0);
+            mem_free(run);
         }
     }
     return t;

@@ -1,0 +1,65 @@
+/* How a family sees: a row says what a picture, or a video's frames, becomes in the sequence. The processor's plan
+ * (media/preprocess.h) says how it is cut; from the plan alone follow its rows of features, what stands in the text
+ * for it and where its tokens turn. Rows lie in sight_*.c and are named by family rows; the runtime and the trainer
+ * ask only these. To add one: docs/howto-add-vision-family.md. */
+/* SPDX-License-Identifier: MIT */
+#ifndef MODELS_SIGHT_H
+#define MODELS_SIGHT_H
+#include "base/buf.h"
+#include "media/preprocess.h"
+#include "models/model.h"
+
+/* What a row may look at to spell a picture. */
+struct sight_text {
+    const struct model *m;
+    const struct preprocess_plan *plan;
+    struct span token;           /* how the vocabulary spells the placeholder of a feature */
+    int features;                /* rows of features */
+    int index, count;            /* this picture, from 0, and all pictures of the prompt */
+    double seconds;              /* between two frames; 0: no video */
+};
+
+struct sight_row {
+    const char *name, *doc;
+    /* Rows of features that a picture gives. */
+    int (*features)(const struct model *m, const struct preprocess_plan *p);
+    /* pixels F32 [n * tiles, 3, H, W] of n pictures of one plan -> [n * features, hidden]. */
+    struct g_tensor *(*build)(struct graph *g, const struct model *m, struct g_tensor *pixels, const struct preprocess_plan *p, int n);
+
+    /* All that follows may be NULL. */
+
+    /* What a template writes where a picture is to stand; NULL: the placeholder. */
+    const char *mark, *video_mark;
+    /* How the vocabulary spells the placeholder of a feature, where the config does not name its id. */
+    const char *token;
+    /* The text that it becomes, with the placeholder once a feature, before it is tokenised; NULL: nothing but these. */
+    int (*spell)(const struct sight_text *t, struct buf *out);
+    /* Where its tokens stand in three directions (time, row, column), from 0: at[features][3]. Text goes on after the
+     * greatest. NULL: one after the other. */
+    int (*places)(const struct model *m, const struct preprocess_plan *p, double seconds, int32_t (*at)[3]);
+    bool both_ways;              /* tokens of one picture see each other */
+    bool prefix;                 /* so do all tokens of the first prompt */
+};
+
+/* NUN_EUNSUP when the family takes no pictures. */
+int sight_of(const struct model *m, const char *place, const struct sight_row **out);
+/* Pictures of equal keys are encoded together: the plan without what the tower does not see. */
+struct preprocess_plan sight_key(const struct preprocess_plan *p);
+/* The plan of a tower of one fixed square, as training draws its pictures. */
+struct preprocess_plan sight_square_plan(const struct model *m);
+
+/* ---- shared by rows ------------------------------------------------------------------------ */
+
+/* pixels through the tower: the states of the wanted layers, joined along the width, [pictures * *tokens, width]; with
+ * drop_class without the class token. */
+struct g_tensor *sight_tower(struct graph *g, const struct model *m, struct g_tensor *pixels, int *tokens);
+int sight_tower_tokens(const struct model *m); /* of one tile of the tower's own size */
+/* x through the two-layer connector: norm where there is one, linear, activation, linear. */
+struct g_tensor *sight_connect(struct graph *g, const struct model *m, struct g_tensor *x);
+
+#define SIGHT(name) extern const struct sight_row sight_##name;
+#include "models/sights.def"
+#undef SIGHT
+extern const struct sight_row *const sight_rows[]; /* NULL-terminated */
+
+#endif

@@ -1,0 +1,130 @@
+/* Ways of seeing: the tower's states, the connector, and the plainest row: one square, all its patches. */
+/* SPDX-License-Identifier: MIT */
+#include "models/sight.h"
+
+#include "base/err.h"
+
+#define SIGHT(name) &sight_##name,
+const struct sight_row *const sight_rows[] = {
+#include "models/sights.def"
+    NULL
+};
+#undef SIGHT
+
+int sight_of(const struct model *m, const char *place, const struct sight_row **out)
+{
+    *out = m->family->sight;
+    return *out ? 0 : err_set(NUN_EUNSUP, "%s: %s takes no pictures", place, m->family->architecture);
+}
+
+struct preprocess_plan sight_key(const struct preprocess_plan *p)
+{
+    struct preprocess_plan key = *p;
+    key.width = key.height = 0;
+    key.together = p->together > 1;
+    return key;
+}
+
+struct preprocess_plan sight_square_plan(const struct model *m)
+{
+    int side = model_image_size(m);
+    return (struct preprocess_plan){.frames = 1, .tiles = 1, .columns = 1, .rows = 1, .overview = -1, .tile_width = side,
+                                    .tile_height = side, .canvas_width = side, .canvas_height = side, .inside_width = side, .inside_height = side};
+}
+
+/* ---- for all families ---------------------------------------------------------------------- */
+
+int model_image_size(const struct model *m)
+{
+    return m->vision.facts.image_size;
+}
+
+int model_features(const struct model *m, const struct preprocess_plan *plan)
+{
+    struct preprocess_plan square = sight_square_plan(m);
+    return m->family->sight ? m->family->sight->features(m, plan ? plan : &square) : 0;
+}
+
+struct g_tensor *model_images(struct graph *g, const struct model *m, struct g_tensor *pixels,
+                              const struct preprocess_plan *plan, int n)
+{
+    struct preprocess_plan square = sight_square_plan(m);
+    return pixels ? m->family->sight->build(g, m, pixels, plan ? plan : &square, n) : NULL;
+}
+
+/* ---- tower and connector ------------------------------------------------------------------- */
+
+/* Hidden state `index` as transformers counts them: 0 the embeddings, i after block i, negative from the end. */
+static int blocks_for(const struct nn_facts *f, int index)
+{
+    return index < 0 ? f->layers + 1 + index : index;
+}
+
+static bool drops_class(const struct model *m)
+{
+    return m->facts.drop_class && m->vision.w[NN_class_w];
+}
+
+int sight_tower_tokens(const struct model *m)
+{
+    const struct nn_facts *f = &m->vision.facts;
+    return f->layers ? f->positions - drops_class(m) : 0;
+}
+
+/* The states of the wanted layers, joined along the width. */
+static struct g_tensor *wanted_layers(struct graph *g, const struct model *m, struct g_tensor *x, int batch, int tokens)
+{
+    const struct nn_stack *v = &m->vision;
+    int n = m->facts.n_feature_layers, most = 0;
+    struct nn_seq seq = nn_seq_full(g, batch, tokens);
+    struct g_tensor *pick[8] = {0};
+    for (int i = 0; i < n; i++)
+        if (blocks_for(&v->facts, m->facts.feature_layers[i]) > most)
+            most = blocks_for(&v->facts, m->facts.feature_layers[i]);
+    for (int done = 0; done <= most; done++) {
+        for (int i = 0; i < n; i++)
+            if (blocks_for(&v->facts, m->facts.feature_layers[i]) == done)
+                pick[i] = x;
+        if (done < most)
+            x = nn_blocks(g, v, x, &seq, done, done + 1);
+    }
+    return n == 1 ? pick[0] : g_concat(g, 1, n, pick);
+}
+
+struct g_tensor *sight_tower(struct graph *g, const struct model *m, struct g_tensor *pixels, int *tokens)
+{
+    int batch = pixels ? (int)pixels->shape.d[0] : 0, T = 0;
+    int64_t width = (int64_t)m->facts.n_feature_layers * m->vision.facts.hidden;
+    struct g_tensor *x = nn_patches(g, &m->vision, pixels, &T);
+    x = wanted_layers(g, m, x, batch, T);
+    *tokens = T - drops_class(m);
+    if (!drops_class(m))
+        return x;
+    x = g_slice(g, g_reshape(g, x, SHAPE3(batch, T, width)), 1, 1, T);
+    return g_reshape(g, x, SHAPE2((int64_t)batch * (T - 1), width));
+}
+
+struct g_tensor *sight_connect(struct graph *g, const struct model *m, struct g_tensor *x)
+{
+    if (m->w[NN_conn_norm_w])
+        x = g_layer_norm(g, x, g_param(g, m->w[NN_conn_norm_w]), g_param(g, m->w[NN_conn_norm_b]), m->facts.connector_eps);
+    x = nn_linear(g, m->w[NN_conn_1_w], m->w[NN_conn_1_b], x, NULL, (enum act_kind)m->facts.projector_act);
+    return nn_linear(g, m->w[NN_conn_2_w], m->w[NN_conn_2_b], x, NULL, ACT_NONE);
+}
+
+/* ---- one square ---------------------------------------------------------------------------- */
+
+static int square_features(const struct model *m, const struct preprocess_plan *p)
+{
+    return p->tiles * sight_tower_tokens(m);
+}
+
+static struct g_tensor *square_build(struct graph *g, const struct model *m, struct g_tensor *pixels,
+                                     const struct preprocess_plan *p, int n)
+{
+    int tokens;
+    return sight_connect(g, m, sight_tower(g, m, pixels, &tokens));
+}
+
+const struct sight_row sight_square = {
+    "square", "every patch of one square picture, through a two-layer connector", square_features, square_build};

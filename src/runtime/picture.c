@@ -1,0 +1,262 @@
+/* Pictures: files to pixels, pixels to features. Pictures of one plan run together, and the graphs of a few plans are
+ * kept; a row of features depends on its own picture alone, so neither shows. */
+/* SPDX-License-Identifier: MIT */
+#include "runtime/picture.h"
+
+#include <string.h>
+
+#include "base/ck.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "models/sight.h"
+#include "runtime/prompt.h"
+
+enum { KEPT_PLANS = 8 };
+
+/* ---- making -------------------------------------------------------------------------------- */
+
+static int find_places(const struct nun_model *m, struct picture *p)
+{
+    const struct sight_row *row = m->model->family->sight;
+    if (!row->places)
+        return 0;
+    p->places = mem_calloc(MEM_RUNTIME, (size_t)p->n_features, sizeof *p->places);
+    return p->places ? row->places(m->model, &p->plan, p->seconds, p->places) : NUN_ENOMEM;
+}
+
+static int preprocess(const struct nun_model *m, const struct picture_source *s, const struct image *frames, struct picture *p)
+{
+    const struct preprocess_facts *f = s->seconds > 0 ? &m->video_preprocess : &m->preprocess;
+    struct preprocess_input in = {.width = frames[0].width, .height = frames[0].height, .frames = s->seconds > 0 ? s->n : 0,
+                                  .together = s->together, .budget = m->budget};
+    TRY(preprocess_plan(f, &in, &p->plan));
+    TRY(preprocess_floats(f, &p->plan, &p->floats));
+    p->n_features = model_features(m->model, &p->plan);
+    if (p->n_features < 1)
+        return err_set(NUN_EFORMAT, "%d x %d pixels: the tower does not take the %d x %d that its processor makes of them",
+                       in.width, in.height, p->plan.tile_width, p->plan.tile_height);
+    if (!(p->pixels = mem_alloc(MEM_RUNTIME, p->floats * sizeof *p->pixels)))
+        return NUN_ENOMEM;
+    TRY(find_places(m, p));
+    TRY(preprocess_tiles(f, &p->plan, frames, p->pixels, p->floats));
+    struct digest parts[2];
+    digest_of(p->pixels, p->floats * sizeof *p->pixels, &parts[0]);
+    struct preprocess_plan key = sight_key(&p->plan);
+    digest_of(&key, sizeof key, &parts[1]);
+    digest_of(parts, sizeof parts, &p->identity);
+    return 0;
+}
+
+static int decode(const struct nun_model *m, const struct picture_source *s, struct image *frames)
+{
+    struct image_options o = {.alpha = m->preprocess.alpha};
+    for (int i = 0; i < s->n; i++) {
+        int rc = image_decode(s->bytes[i], &o, &frames[i]);
+        if (rc < 0)
+            return err_at(rc, "%s", s->places[i]);
+        if (frames[i].width != frames[0].width || frames[i].height != frames[0].height)
+            return err_set(NUN_EFORMAT, "%s: a frame of %d x %d pixels, the first has %d x %d", s->places[i], frames[i].width,
+                           frames[i].height, frames[0].width, frames[0].height);
+    }
+    return 0;
+}
+
+static int check_takes(const struct nun_model *m, const struct picture_source *s)
+{
+    const struct sight_row *row;
+    TRY(sight_of(m->model, s->places[0], &row));
+    if (!m->has_preprocess)
+        return err_set(NUN_EUNSUP, "%s: the model's folder has no preprocessor_config.json", s->places[0]);
+    if (s->seconds > 0 && !m->model->facts.video_token)
+        return err_set(NUN_EUNSUP, "%s: %s takes no videos", s->places[0], m->model->family->architecture);
+    return 0;
+}
+
+int picture_make(const struct nun_model *m, const struct picture_source *s, struct picture **out)
+{
+    TRY(check_takes(m, s));
+    struct picture *p = mem_calloc(MEM_RUNTIME, 1, sizeof *p);
+    struct image *frames = mem_calloc(MEM_RUNTIME, (size_t)s->n, sizeof *frames);
+    int rc = p && frames ? decode(m, s, frames) : NUN_ENOMEM;
+    if (rc >= 0) {
+        p->refs = 1;
+        p->seconds = s->seconds;
+        p->token = s->seconds > 0 ? m->model->facts.video_token : m->model->facts.image_token;
+        rc = preprocess(m, s, frames, p);
+        rc = rc < 0 ? err_at(rc, "%s", s->places[0]) : 0;
+    }
+    for (int i = 0; frames && i < s->n; i++)
+        image_free(&frames[i]);
+    mem_free(frames);
+    if (rc < 0)
+        picture_drop(p);
+    else
+        *out = p;
+    return rc;
+}
+
+static int read_files(const char *const *paths, int n, struct buf *files, struct span *bytes)
+{
+    for (int i = 0; i < n; i++) {
+        buf_init(&files[i], MEM_RUNTIME, LIMIT_OF(image_file_bytes));
+        TRY(file_read(paths[i], &files[i]));
+        bytes[i] = buf_view(&files[i]);
+    }
+    return 0;
+}
+
+int picture_from_files(const struct nun_model *m, const char *const *paths, int n, double seconds, int together, struct picture **out)
+{
+    struct buf *files = mem_calloc(MEM_RUNTIME, (size_t)n, sizeof *files);
+    struct span *bytes = mem_calloc(MEM_RUNTIME, (size_t)n, sizeof *bytes);
+    int rc = files && bytes ? read_files(paths, n, files, bytes) : NUN_ENOMEM;
+    if (rc >= 0)
+        rc = picture_make(m, &(struct picture_source){bytes, paths, n, seconds, together}, out);
+    for (int i = 0; files && i < n; i++)
+        buf_free(&files[i]);
+    mem_free(files);
+    mem_free(bytes);
+    return rc;
+}
+
+void picture_drop(struct picture *p)
+{
+    if (!p || --p->refs > 0)
+        return;
+    mem_free(p->pixels);
+    mem_free(p->features);
+    mem_free(p->places);
+    mem_free(p);
+}
+
+int picture_spell(const struct nun_model *m, const struct picture *p, int index, int count, struct buf *out)
+{
+    const struct sight_row *row = m->model->family->sight;
+    struct sight_text t = {m->model, &p->plan, prompt_token_text(m, p->token), p->n_features, index, count, p->seconds};
+    if (row->spell)
+        return row->spell(&t, out);
+    for (int i = 0; i < p->n_features; i++)
+        buf_span(out, t.token);
+    return buf_error(out);
+}
+
+/* ---- encoding ------------------------------------------------------------------------------ */
+
+static void image_plan_drop(struct image_plan *p)
+{
+    plan_free(p->plan);
+    graph_free(p->graph);
+    mem_free(p);
+}
+
+void engine_image_plans_free(struct nun_model *m)
+{
+    while (m->image_plans) {
+        struct image_plan *p = m->image_plans;
+        m->image_plans = p->next;
+        image_plan_drop(p);
+    }
+}
+
+static int image_plan_fill(const struct nun_model *m, struct image_plan *p, size_t floats)
+{
+    TRY(graph_create(m->compute, m->threads, &p->graph));
+    if (!(p->pixels = arena_array(&p->graph->arena, (size_t)p->pictures * floats, sizeof *p->pixels)))
+        return NUN_ENOMEM;
+    struct g_tensor *pixels = g_input(p->graph, "pixels", DT_F32, SHAPE4((int64_t)p->pictures * p->key.tiles, 3, p->key.tile_height,
+                                                                         p->key.tile_width));
+    if (pixels)
+        pixels->data = p->pixels;
+    p->features = g_output(model_images(p->graph, m->model, pixels, &p->key, p->pictures));
+    TRY(graph_error(p->graph));
+    return plan_create(p->graph, &p->plan);
+}
+
+/* The plan for it, found or made, becomes the first of the list; those beyond KEPT_PLANS go. */
+static int image_plan_get(struct nun_model *m, const struct preprocess_plan *key, int pictures, size_t floats, struct image_plan **out)
+{
+    struct image_plan **at = &m->image_plans, *p = NULL;
+    int seen = 0;
+    for (; *at && !p; at = p ? at : &(*at)->next)
+        if ((*at)->pictures == pictures && !memcmp(&(*at)->key, key, sizeof *key)) {
+            p = *at;
+            *at = p->next;
+        }
+    if (!p) {
+        if (!(p = mem_calloc(MEM_RUNTIME, 1, sizeof *p)))
+            return NUN_ENOMEM;
+        p->pictures = pictures;
+        p->key = *key;
+        int rc = image_plan_fill(m, p, floats);
+        if (rc < 0) {
+            image_plan_drop(p);
+            return rc;
+        }
+    }
+    p->next = m->image_plans;
+    m->image_plans = *out = p;
+    for (at = &m->image_plans; *at; seen++)
+        if (seen < KEPT_PLANS) {
+            at = &(*at)->next;
+        } else {
+            struct image_plan *old = *at;
+            *at = old->next;
+            image_plan_drop(old);
+        }
+    return 0;
+}
+
+static int bucket_of(int n)
+{
+    int bucket = 1;
+    while (bucket < n)
+        bucket *= 2;
+    return bucket;
+}
+
+/* At most ENGINE_PICTURES of one key, all still to be encoded. */
+static int encode_batch(struct nun_model *m, struct picture *const *pictures, int n)
+{
+    struct image_plan *p;
+    struct preprocess_plan key = sight_key(&pictures[0]->plan);
+    size_t floats = pictures[0]->floats, features = (size_t)pictures[0]->n_features * (size_t)m->model->text.facts.hidden;
+    TRY(image_plan_get(m, &key, bucket_of(n), floats, &p));
+    for (int i = 0; i < p->pictures; i++)
+        memcpy(p->pixels + (size_t)i * floats, pictures[i < n ? i : n - 1]->pixels, floats * sizeof(float));
+    TRY(exec_run(p->plan, &(struct exec){.pool = m->pool}));
+    for (int i = 0; i < n; i++) {
+        float *copy = mem_alloc(MEM_RUNTIME, features * sizeof *copy);
+        if (!copy)
+            return NUN_ENOMEM;
+        memcpy(copy, g_f32(p->features) + (size_t)i * features, features * sizeof *copy);
+        pictures[i]->features = copy;
+        mem_free(pictures[i]->pixels);
+        pictures[i]->pixels = NULL;
+    }
+    return 0;
+}
+
+static bool same_key(const struct picture *a, const struct picture *b)
+{
+    struct preprocess_plan x = sight_key(&a->plan), y = sight_key(&b->plan);
+    return !memcmp(&x, &y, sizeof x);
+}
+
+int engine_encode(struct nun_model *m, struct picture *const *pictures, int n)
+{
+    for (int from = 0; from < n; from++) {
+        struct picture *batch[ENGINE_PICTURES] = {0};
+        int waiting = 0;
+        for (int i = from; i < n && waiting < ENGINE_PICTURES; i++) {
+            bool twice = false; /* the same picture in two sequences */
+            for (int k = 0; k < waiting; k++)
+                twice = twice || batch[k] == pictures[i];
+            if (!pictures[i]->features && !twice && same_key(pictures[i], pictures[from]))
+                batch[waiting++] = pictures[i];
+        }
+        if (!pictures[from]->features)
+            TRY(encode_batch(m, batch, waiting));
+    }
+    return 0;
+}

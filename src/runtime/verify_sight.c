@@ -1,0 +1,178 @@
+/* What pictures and videos of a case become before the first layer: pixels, sizes, grids and positions, compared with
+ * what the reference's processor hands on. */
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "models/sight.h"
+#include "runtime/timeline.h"
+#include "runtime/verify_int.h"
+
+/* ---- the case's files ---------------------------------------------------------------------- */
+
+int verify_picture_path(const struct verify *v, const char *name, char *out, size_t cap)
+{
+    name = name ? name : "";
+    return strchr(name, '/') ? path_join(out, cap, v->cases, name) : verify_path(v, name, out, cap);
+}
+
+/* names: one file, or those of a video's frames. */
+static int make(struct verify_case *c, const json_t *names, double fps, int together, struct arena *arena, struct picture **out)
+{
+    bool video = json_is_array(names);
+    size_t n = video ? json_array_size(names) : 1;
+    const char **paths = arena_array(arena, n, sizeof *paths);
+    for (size_t i = 0; i < n; i++) {
+        char *path = arena_array(arena, 4096, 1);
+        if (!paths || !path)
+            return NUN_ENOMEM;
+        TRY(verify_picture_path(c->v, json_string_value(video ? json_array_get(names, i) : names), path, 4096));
+        paths[i] = path;
+    }
+    return picture_from_files(c->m, paths, (int)n, video ? 1 / fps : 0, together, out);
+}
+
+static double case_fps(const struct verify_case *c)
+{
+    const json_t *fps = json_object_get(c->json, "video_fps");
+    fps = json_is_array(fps) ? json_array_get(fps, 0) : fps;
+    return json_number_value(fps) > 0 ? json_number_value(fps) : 1;
+}
+
+/* Pictures and videos in the order of their placeholders. */
+static int make_all(struct verify_case *c, const int32_t *ids, int n, struct arena *arena, struct verify_sight *s)
+{
+    const json_t *images = json_object_get(c->json, "images"), *videos = json_object_get(c->json, "videos");
+    const struct family_facts *f = &c->m->model->facts;
+    size_t total = json_array_size(images) + json_array_size(videos), image = 0, video = 0, left = 0;
+    bool nested = json_is_true(json_object_get(c->json, "nested"));
+    if (!(s->at = arena_array(arena, total + 1, sizeof(struct picture *))))
+        return NUN_ENOMEM;
+    for (int i = 0; i < n && s->n < (int)total; i++) {
+        bool is_video = f->video_token > 0 && ids[i] == f->video_token;
+        if (!is_video && (ids[i] != f->image_token || f->image_token < 0))
+            continue;
+        if (left) {
+            left--;
+            continue;
+        }
+        const json_t *names = is_video ? json_array_get(videos, video++) : json_array_get(images, image++);
+        TRY(make(c, names, case_fps(c), nested ? (int)total : 1, arena, &s->at[s->n]));
+        left = (size_t)s->at[s->n++]->n_features - 1;
+    }
+    return 0;
+}
+
+/* ---- outputs ------------------------------------------------------------------------------- */
+
+struct output_row {
+    const char *name;
+    bool video;
+    int (*write)(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count);
+};
+
+static int write_pixels(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count)
+{
+    const struct preprocess_facts *f = p[0]->seconds > 0 ? &c->m->video_preprocess : &c->m->preprocess;
+    struct preprocess_plan *plans = arena_array(arena, (size_t)n, sizeof *plans);
+    const float **tiles = arena_array(arena, (size_t)n, sizeof *tiles);
+    struct shape shape;
+    if (!plans || !tiles)
+        return NUN_ENOMEM;
+    for (int i = 0; i < n; i++) {
+        plans[i] = p[i]->plan;
+        tiles[i] = p[i]->pixels;
+    }
+    TRY(preprocess_reference_shape(f, plans, (size_t)n, &shape));
+    TRY(shape_count(&shape, count));
+    if (!(*out = arena_array(arena, *count, sizeof **out)))
+        return NUN_ENOMEM;
+    return preprocess_reference(f, plans, (size_t)n, tiles, *out, *count);
+}
+
+/* `each` numbers a picture. */
+static int write_numbers(struct picture *const *p, int n, int each, void (*fill)(const struct preprocess_plan *p, float *to),
+                         struct arena *arena, float **out, size_t *count)
+{
+    *count = (size_t)n * (size_t)each;
+    if (!(*out = arena_array(arena, *count, sizeof **out)))
+        return NUN_ENOMEM;
+    for (int i = 0; i < n; i++)
+        fill(&p[i]->plan, *out + i * each);
+    return 0;
+}
+
+static void fill_size(const struct preprocess_plan *p, float *to)
+{
+    to[0] = (float)p->height;
+    to[1] = (float)p->width;
+}
+static int write_sizes(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count)
+{
+    return write_numbers(p, n, 2, fill_size, arena, out, count);
+}
+
+static void fill_grid(const struct preprocess_plan *p, float *to)
+{
+    to[0] = (float)(p->steps ? p->steps : 1);
+    to[1] = (float)p->patch_rows;
+    to[2] = (float)p->patch_columns;
+}
+static int write_grids(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count)
+{
+    return write_numbers(p, n, 3, fill_grid, arena, out, count);
+}
+
+static const struct output_row outputs[] = {
+    {"pixel_values", false, write_pixels},
+    {"pixel_values_images", false, write_pixels},
+    {"pixel_values_videos", true, write_pixels},
+    {"image_patches", false, write_pixels},
+    {"image_sizes", false, write_sizes},
+    {"image_grid_thw", false, write_grids},
+    {"video_grid_thw", true, write_grids},
+};
+
+static int check_outputs(struct verify_case *c, const struct verify_sight *s, struct arena *arena)
+{
+    struct picture **some = arena_array(arena, (size_t)s->n + 1, sizeof(struct picture *));
+    if (!some)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++) {
+        int n = 0;
+        size_t count = 0;
+        float *values;
+        for (int k = 0; k < s->n; k++)
+            if ((s->at[k]->seconds > 0) == outputs[i].video)
+                some[n++] = s->at[k];
+        if (!n || !json_object_get(json_object_get(c->json, "expected"), outputs[i].name))
+            continue;
+        TRY(outputs[i].write(c, some, n, arena, &values, &count));
+        TRY(verify_check(c, outputs[i].name, values, count));
+    }
+    return 0;
+}
+
+int verify_see(struct verify_case *c, const int32_t *ids, int n, struct arena *arena, struct verify_sight *out)
+{
+    *out = (struct verify_sight){0};
+    int rc = make_all(c, ids, n, arena, out);
+    if (rc >= 0)
+        rc = check_outputs(c, out, arena);
+    while (rc < 0 && out->n)
+        picture_drop(out->at[--out->n]);
+    return rc;
+}
+
+int verify_places(struct verify_case *c, const struct nun_timeline *t, struct arena *arena)
+{
+    size_t n = t->ids.n;
+    float *values = arena_array(arena, 3 * n, sizeof *values);
+    if (!values)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < n && t->place; i++)
+        for (size_t d = 0; d < 3; d++)
+            values[d * n + i] = (float)t->place[i].at[d];
+    return t->place && t->m->model->family->sight->places ? verify_check(c, "position_ids", values, 3 * n) : 0;
+}
