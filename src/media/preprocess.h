@@ -58,6 +58,7 @@ struct preprocess_facts {
     int min_side;                     /* Janus: no side is resized below it */
 
     struct preprocess_sampling sampling;
+    struct preprocess_sides video_size; /* SmolVLM: `size` of its videos, among the keys for pictures */
 
     /* What a whole tile becomes in the prompt; 0: not known (then no budget in tokens can be kept). Read
      * from processor_config.json by preprocess_open, or set by the caller from the model's config. */

@@ -115,29 +115,10 @@ static void test_fixtures(void **state)
     assert_true(compared >= 30);
 }
 
-/* Configs of processors that do other arithmetic must be refused, by name. */
-static void test_refused(void **state)
-{
-    (void)state;
-    static const struct { const char *folder, *word; } rows[] = {
-        {"qwen2-vl", "Qwen2VLImageProcessor"}, {"pixtral", "PixtralImageProcessor"}, {"fuyu", "FuyuImageProcessor"},
-        {"idefics3", "Idefics3ImageProcessor"}, {"siglip2", "Siglip2ImageProcessor"},
-    };
-    if (!file_is_dir(root))
-        skip();
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char path[512];
-        struct preprocess_facts facts;
-        fixture_path(path, rows[i].folder, "preprocessor_config.json");
-        check_fails(NUN_EUNSUP, rows[i].word, preprocess_load(path, &facts));
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixtures),
-        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

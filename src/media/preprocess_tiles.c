@@ -1,0 +1,232 @@
+/* The pixels of preprocessing: a plan carried out on a picture. Squares, resizes, cuts and pads in
+ * bytes, then turns each byte into a float through a table. Must not know any processor by name: what
+ * differs stands in the plan and in the strategy's row. */
+/* SPDX-License-Identifier: MIT */
+#include "base/err.h"
+#include "media/preprocess_kind.h"
+
+/* ---- bytes to floats ---- */
+
+/* What each byte of each channel becomes, and the padding. */
+struct colours { float of[3][256], padding[3]; };
+
+/* Rescaled in double and rounded to float, then normalised in float, as the reference does for whole
+ * arrays. */
+static void colours_make(const struct preprocess_facts *f, struct colours *out)
+{
+    for (int c = 0; c < 3; c++) {
+        for (int v = 0; v < 256; v++) {
+            float x = f->do_rescale ? (float)(v * f->rescale_factor) : (float)v;
+            if (f->do_normalize)
+                x = (x - (float)f->mean[c]) / (float)f->std[c];
+            out->of[c][v] = x;
+        }
+        out->padding[c] = f->kind->strategy->pads_with_zero ? 0 : out->of[c][f->background[c]];
+    }
+}
+
+static void fill(float *out, int n, float value)
+{
+    for (int i = 0; i < n; i++)
+        out[i] = value;
+}
+
+/* out: [3, at->height, at->width]: the pixels of `img` under the rectangle, padding where there are none. */
+static void write_planes(const struct colours *t, const struct image *img, const struct preprocess_rect *at, float *out)
+{
+    int from = at->x < 0 ? -at->x : 0, to = img->width - at->x < at->width ? img->width - at->x : at->width;
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < at->height; y++, out += at->width) {
+            bool inside = y + at->y >= 0 && y + at->y < img->height && from < to;
+            int lo = inside ? from : at->width, hi = inside ? to : at->width;
+            fill(out, lo, t->padding[c]);
+            const uint8_t *p = inside ? image_at(img, lo + at->x, y + at->y) + c : NULL;
+            for (int x = lo; x < hi; x++, p += 3)
+                out[x] = t->of[c][*p];
+            fill(out + hi, at->width - hi, t->padding[c]);
+        }
+}
+
+/* ---- bytes to bytes ---- */
+
+/* A picture on its way: either borrowed or owned. */
+struct stage { const struct image *img; struct image own; };
+
+static void stage_drop(struct stage *s)
+{
+    image_free(&s->own);
+    s->img = NULL;
+}
+
+/* *s resized; what it was before is freed. A size that it has already costs nothing. */
+static int stage_resize(const struct preprocess_facts *f, int width, int height, struct stage *s)
+{
+    struct image out;
+    if (s->img->width == width && s->img->height == height)
+        return 0;
+    TRY(image_resize_ordered(s->img, width, height, (enum resize_filter)f->resample, f->order, &out));
+    image_free(&s->own);
+    s->own = out;
+    s->img = &s->own;
+    return 0;
+}
+
+/* A square with the picture in its middle on the mean colour; channel means are cut to bytes. */
+static int stage_square(const struct preprocess_facts *f, struct stage *s)
+{
+    const struct image *in = s->img;
+    int side = in->width > in->height ? in->width : in->height;
+    TRY(image_alloc("preprocess: padding", side, side, 3, &s->own));
+    uint8_t colour[3];
+    for (int c = 0; c < 3; c++) {
+        double v = f->mean[c] * 255;
+        colour[c] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    }
+    for (size_t i = 0, n = image_bytes(&s->own); i < n; i++)
+        s->own.data[i] = colour[i % 3];
+    int x = (side - in->width) / 2, y = (side - in->height) / 2;
+    for (int row = 0; row < in->height; row++)
+        memcpy(image_at(&s->own, x, y + row), image_at(in, 0, row), (size_t)in->width * 3);
+    s->img = &s->own;
+    return 0;
+}
+
+/* ---- tiles ---- */
+
+static size_t tile_floats(const struct preprocess_plan *p)
+{
+    return 3 * (size_t)p->tile_width * (size_t)p->tile_height;
+}
+
+/* The tiles of the grid, row by row, cut from the canvas on which the picture lies. */
+static void cut_canvas(const struct colours *t, const struct preprocess_plan *p, const struct image *img, float *out)
+{
+    for (int i = 0; i < p->columns * p->rows; i++, out += tile_floats(p)) {
+        struct preprocess_rect at = {i % p->columns * p->tile_width - p->inside_x,
+                                     i / p->columns * p->tile_height - p->inside_y, p->tile_width, p->tile_height};
+        write_planes(t, img, &at, out);
+    }
+}
+
+static int one_piece(const struct preprocess_facts *f, const struct colours *t, const struct preprocess_plan *p,
+                     const struct image *img, const struct preprocess_rect *piece, float *out)
+{
+    struct preprocess_rect at = {0, 0, p->tile_width, p->tile_height};
+    struct stage s = {0};
+    int width, height;
+    TRY(f->kind->strategy->piece_size(f, piece, &width, &height));
+    TRY(image_crop(img, piece->x, piece->y, piece->width, piece->height, &s.own));
+    s.img = &s.own;
+    int rc = stage_resize(f, width, height, &s);
+    if (rc == 0)
+        write_planes(t, s.img, &at, out);
+    stage_drop(&s);
+    return rc;
+}
+
+/* The tiles of the grid, each cut from the original and resized by itself. */
+static int cut_original(const struct preprocess_facts *f, const struct colours *t, const struct preprocess_plan *p,
+                        const struct image *img, float *out)
+{
+    for (int i = 0; i < p->columns * p->rows; i++, out += tile_floats(p)) {
+        struct preprocess_rect piece = f->kind->strategy->piece(p, i);
+        TRY(one_piece(f, t, p, img, &piece, out));
+    }
+    return 0;
+}
+
+/* The overview of a cut picture, from the original or from what `s` holds. */
+static int write_overview(const struct preprocess_facts *f, const struct colours *t, const struct preprocess_plan *p,
+                          const struct image *img, struct stage *s, float *out)
+{
+    const struct preprocess_strategy *strategy = f->kind->strategy;
+    struct preprocess_rect at = {0, 0, p->tile_width, p->tile_height};
+    bool native = strategy->pads_with_zero; /* then the overview keeps its aspect */
+    if (!strategy->overview_of_canvas) {
+        stage_drop(s);
+        s->img = img;
+    }
+    TRY(stage_resize(f, native ? p->inside_width : p->tile_width, native ? p->inside_height : p->tile_height, s));
+    write_planes(t, s->img, &at, out);
+    return 0;
+}
+
+/* out: [tiles of a frame, 3, tile_height, tile_width] */
+static int run_frame(const struct preprocess_facts *f, const struct colours *t, const struct preprocess_plan *p,
+                     const struct image *img, struct stage *s, float *out)
+{
+    float *grid = out + (p->overview == 0 ? tile_floats(p) : 0);
+    s->img = img;
+    if (p->squared)
+        TRY(stage_square(f, s));
+    if (p->columns * p->rows > 1 && f->kind->strategy->piece) {
+        TRY(cut_original(f, t, p, img, grid));
+    } else {
+        if (f->do_resize) {
+            TRY(stage_resize(f, p->first_width, p->first_height, s));
+            TRY(stage_resize(f, p->inside_width, p->inside_height, s));
+        }
+        cut_canvas(t, p, s->img, grid);
+    }
+    if (p->overview < 0)
+        return 0;
+    return write_overview(f, t, p, img, s, out + (size_t)p->overview * tile_floats(p));
+}
+
+static int check_picture(const struct preprocess_plan *p, const struct image *img)
+{
+    if (!img->data || img->channels != 3)
+        return err_set(NUN_EARG, "preprocess: expected an RGB picture, found %d channels", img->channels);
+    if (img->width != p->width || img->height != p->height)
+        return err_set(NUN_EARG, "preprocess: expected a picture of %d x %d as planned, found %d x %d", p->width,
+                       p->height, img->width, img->height);
+    return 0;
+}
+
+static int check_room(const struct preprocess_plan *p, int tiles, size_t capacity)
+{
+    if (capacity / tile_floats(p) < (size_t)tiles)
+        return err_set(NUN_EARG, "preprocess: expected room for 3x%dx%d floats for each of %d tiles, found %zu",
+                       p->tile_height, p->tile_width, tiles, capacity);
+    return 0;
+}
+
+static int colour_frame(const struct preprocess_facts *f, const struct colours *t, const struct preprocess_plan *p,
+                        const struct image *img, float *out)
+{
+    struct stage s = {0};
+    TRY(check_picture(p, img));
+    int rc = run_frame(f, t, p, img, &s, out);
+    stage_drop(&s);
+    return rc;
+}
+
+int preprocess_frame(const struct preprocess_facts *f, const struct preprocess_plan *p, const struct image *img,
+                     float *out, size_t capacity)
+{
+    struct colours t;
+    TRY(check_room(p, p->tiles / p->frames, capacity));
+    colours_make(f, &t);
+    return colour_frame(f, &t, p, img, out);
+}
+
+int preprocess_tiles(const struct preprocess_facts *f, const struct preprocess_plan *p, const struct image *images,
+                     float *out, size_t capacity)
+{
+    struct colours t;
+    size_t each = tile_floats(p) * (size_t)(p->tiles / p->frames);
+    TRY(check_room(p, p->tiles, capacity));
+    colours_make(f, &t);
+    for (int i = 0; i < p->frames; i++, out += each)
+        TRY(colour_frame(f, &t, p, &images[i], out));
+    return 0;
+}
+
+int preprocess_run(const struct preprocess_facts *f, const struct image *img, float *out, size_t capacity)
+{
+    struct preprocess_plan p;
+    int width, height;
+    TRY(preprocess_size(f, img->width, img->height, &width, &height));
+    TRY(preprocess_plan(f, &(struct preprocess_input){.width = img->width, .height = img->height}, &p));
+    return preprocess_frame(f, &p, img, out, capacity);
+}
