@@ -34,6 +34,9 @@ struct nun_generation; /* one answer being made on a timeline */
 
 /* ---- models -------------------------------------------------------------------------------- */
 
+/* Keys and values of the past. A row is packed by itself: what is smaller costs accuracy, never sameness. */
+enum nun_cache { NUN_CACHE_F32, NUN_CACHE_BF16, NUN_CACHE_Q8_0, NUN_CACHE_Q4_0 };
+
 enum nun_compute { NUN_BF16, NUN_F32 }; /* matrix products; everything else is float32 */
 
 /* A LoRA folder as PEFT writes it. */
@@ -44,6 +47,7 @@ struct nun_model_options {
     enum nun_compute compute; /* default NUN_BF16 */
     int context;              /* most positions of a timeline; 0: what the model was made for */
     int prefill_chunk;        /* most rows computed at once; 0: 512. Never changes a result */
+    enum nun_cache cache_k, cache_v;
     size_t state_bytes;       /* most memory for key/value pages of all timelines; 0: no limit but memory */
     const char *chat_template; /* Jinja text to use instead of the folder's; NULL: the folder's */
     const struct nun_lora *loras; /* [n_loras]: adapters added to the weights */

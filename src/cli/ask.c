@@ -38,6 +38,14 @@ static int ask_loras(struct cli *c, struct nun_model_options *o)
     return 0;
 }
 
+void ask_cache(const struct cli *c, struct nun_model_options *o)
+{
+    enum cli_option_id k = cli_given(c, OPT_cache_type_k) ? OPT_cache_type_k : OPT_cache_type;
+    enum cli_option_id v = cli_given(c, OPT_cache_type_v) ? OPT_cache_type_v : OPT_cache_type;
+    o->cache_k = (enum nun_cache)cli_int(c, k);
+    o->cache_v = (enum nun_cache)cli_int(c, v);
+}
+
 int ask_open(struct cli *c, const char *path, int context, struct nun_model **out)
 {
     const char *template_path = cli_text(c, OPT_chat_template);
@@ -47,6 +55,7 @@ int ask_open(struct cli *c, const char *path, int context, struct nun_model **ou
     struct nun_model_options o = {
         .threads = cli_int(c, OPT_threads), .compute = (enum nun_compute)cli_int(c, OPT_compute), .context = context,
         .chat_template = template_path ? buf_cstr(&template) : NULL};
+    ask_cache(c, &o);
     if (rc >= 0)
         rc = ask_loras(c, &o);
     if (rc >= 0)

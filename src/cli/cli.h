@@ -110,6 +110,8 @@ int help_markdown(FILE *to);
 int help_completions(FILE *to, const char *shell);
 /* "-n, --predict N" */
 const char *help_spelling(const struct cli_option *o, struct buf *out);
+/* `before`, then "--n-predict, --max-tokens"; nothing where an option has no further spelling. */
+void help_also(const struct cli_option *o, const char *before, struct buf *out);
 void help_wrapped(FILE *to, const char *text, int indent, int at, int width);
 
 /* ---- manners --------------------------------------------------------------------------------- */
@@ -143,6 +145,9 @@ void cli_say(const struct cli *c, const char *fmt, ...) __attribute__((format(pr
 struct nun_model;
 struct nun_generate_options;
 struct nun_lora;
+struct nun_model_options;
+/* --cache-type, and its words for keys and values. */
+void ask_cache(const struct cli *c, struct nun_model_options *o);
 /* FOLDER[:SCALE] */
 int ask_lora(struct cli *c, const char *text, struct nun_lora *out);
 int ask_open(struct cli *c, const char *path, int context, struct nun_model **out); /* with a word on stderr */

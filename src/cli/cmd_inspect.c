@@ -81,6 +81,7 @@ static json_t *memory_of(struct cli *c, const char *path)
     struct nun_model_options o = {.threads = cli_int(c, OPT_threads), .facts_only = true};
     struct nun_model *m;
     struct nun_model_info info;
+    ask_cache(c, &o);
     if (nun_model_open(path, &o, &m) < 0)
         return json_pack("{s:b, s:s}", "runs", 0, "why", nun_error());
     nun_model_info(m, &info);

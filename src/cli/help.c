@@ -45,6 +45,15 @@ const char *help_spelling(const struct cli_option *o, struct buf *out)
     return buf_cstr(out);
 }
 
+void help_also(const struct cli_option *o, const char *before, struct buf *out)
+{
+    for (const char *p = o->also; p && *p;) {
+        size_t len = strcspn(p, " ");
+        buf_printf(out, "%s%s%.*s", p == o->also ? before : ", ", *p == '-' ? "" : "--", (int)len, p);
+        p += len + (p[len] == ' ');
+    }
+}
+
 static void option_lines(FILE *to, const struct cli_option *o, bool in_full)
 {
     struct buf text;
@@ -63,8 +72,9 @@ static void option_lines(FILE *to, const struct cli_option *o, bool in_full)
         cli_env_name(o, env);
         fprintf(to, "%*s", LEFT, "");
         buf_reset(&text);
+        help_also(o, "Also ", &text);
         if (o->also)
-            buf_printf(&text, "Also --%s. ", o->also);
+            buf_str(&text, ". ");
         buf_printf(&text, "Environment: %s", env);
         help_wrapped(to, buf_cstr(&text), LEFT, LEFT, width(to));
     }

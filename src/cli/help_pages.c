@@ -99,8 +99,10 @@ static void markdown_options(FILE *to, choose_fn *choose, int command)
             fputs("\n| option | what | without it | environment |\n|---|---|---|---|\n", to);
         any = true;
         fprintf(to, "| `%s`", help_spelling(o, &text));
+        buf_reset(&text);
+        help_also(o, "", &text);
         if (o->also)
-            fprintf(to, " (also `--%s`)", o->also);
+            fprintf(to, " (also `%s`)", buf_cstr(&text));
         fputs(" | ", to);
         cell(to, o->doc);
         if (o->kind == KIND_CHOICE) {

@@ -115,7 +115,7 @@ static void spellings(const struct cli *c, const char **names, int room)
         names[n++] = rows[i].name;
         for (const char *p = rows[i].also; p && *p && n < room - OPT_COUNT;) {
             size_t len = strcspn(p, " ");
-            const char *copy = arena_strndup(c->arena, p, len);
+            const char *copy = *p == '-' ? NULL : arena_strndup(c->arena, p, len);
             if (copy)
                 names[n++] = copy;
             p += len + (p[len] == ' ');
@@ -133,14 +133,21 @@ static int unknown(const struct cli *c, const char *typed)
                    near ? near : "", near ? "?" : "", command, *command ? " " : "");
 }
 
-static int find_long(const struct cli *c, const char *name, size_t len, enum cli_option_id *out)
+static bool find_spelled(const struct cli *c, const char *name, size_t len, enum cli_option_id *out)
 {
-    char typed[NAME_MAX_BYTES + 1];
     for (int i = 0; i < OPT_COUNT; i++)
         if (applies(c, &rows[i]) && spelled(&rows[i], name, len)) {
             *out = (enum cli_option_id)i;
-            return 0;
+            return true;
         }
+    return false;
+}
+
+static int find_long(const struct cli *c, const char *name, size_t len, enum cli_option_id *out)
+{
+    char typed[NAME_MAX_BYTES + 1];
+    if (find_spelled(c, name, len, out))
+        return 0;
     snprintf(typed, sizeof typed, "%.*s", (int)least((int)len, NAME_MAX_BYTES), name);
     return unknown(c, typed);
 }
@@ -302,6 +309,16 @@ static int letters(struct cli *c, struct line *l, const char *arg)
     return 0;
 }
 
+/* A word behind one dash, as -ctk; else letters. */
+static int short_option(struct cli *c, struct line *l, const char *arg)
+{
+    enum cli_option_id id = OPT_COUNT;
+    size_t len = strcspn(arg, "=");
+    if (len > 2 && find_spelled(c, arg, len, &id))
+        return value_of(c, l, id, arg[len] ? arg + len + 1 : NULL, arg);
+    return letters(c, l, arg + 1);
+}
+
 static int find_command(struct cli *c, const char *word)
 {
     const char *names[COMMAND_COUNT + 1];
@@ -340,7 +357,7 @@ static int read_line(struct cli *c, int argc, char **argv)
         else if (options && arg[0] == '-' && arg[1] == '-')
             TRY(long_option(c, &l, arg + 2));
         else if (options && arg[0] == '-' && arg[1])
-            TRY(letters(c, &l, arg + 1));
+            TRY(short_option(c, &l, arg));
         else
             TRY(word(c, arg));
     }

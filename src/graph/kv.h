@@ -2,16 +2,18 @@
  * The runtime owns the pages and fills this in before each replay.
  *
  * A page holds KV_PAGE positions of one layer: keys [Hkv][KV_PAGE][D], then values [Hkv][KV_PAGE][D], unless the
- * keys are the values. */
+ * keys are the values. Packed, a row of D is a whole number of blocks (attn_row_bytes) and made of its own numbers
+ * alone, when it is appended: so the bytes do not depend on how a sequence was cut into steps. */
 /* SPDX-License-Identifier: MIT */
 #ifndef GRAPH_KV_H
 #define GRAPH_KV_H
 #include <stdint.h>
+#include "tensor/dtype.h"
 
 enum { KV_PAGE = 64 };
 
 struct kv_row {                  /* one new token */
-    float *const *pages;         /* pages[layer * stride + position / KV_PAGE] */
+    void *const *pages;          /* pages[layer * stride + position / KV_PAGE] */
     int32_t page_stride;         /* pages a layer in that table */
     int32_t position;            /* where this token's key and value go; -1: padding row, result zero */
     float *state;                /* recurrent state of its sequence after the row before; NULL: the model has none */
@@ -19,6 +21,10 @@ struct kv_row {                  /* one new token */
     int32_t run[2];              /* one more, which windows do not cut: tokens that see each other */
 };
 
-struct kv_step { const struct kv_row *rows; int n_rows; };
+struct kv_step {
+    const struct kv_row *rows;
+    int n_rows;
+    enum dtype k, v;             /* formats of the pages: F32, BF16, Q8_0 or Q4_0 */
+};
 
 #endif

@@ -263,23 +263,52 @@ void cost_attention_cached(const struct graph *g, const struct g_tensor *t, stru
     out->scratch = attn_scratch_bytes((int)g_last(q)) * (size_t)g->threads;
 }
 
-static void append_rows(const struct g_tensor *t, const struct kv_step *step, const struct par *par)
+static bool all_finite(const float *x, int n)
+{
+    float zero = 0;
+    for (int i = 0; i < n; i++)
+        zero += x[i] * 0;
+    return zero == 0;
+}
+
+/* x[D] to the page. A packed row that is not all finite becomes all NaN: blocks of integers would hide it. */
+static void append_row(enum dtype dt, const float *x, int D, void *to)
+{
+    const struct dtype_info *info = &dtype_table[dt];
+    float rest[ATTN_BLOCK] = {0};
+    int whole = D - D % (int)info->block_values;
+    if (dt != DT_F32 && !all_finite(x, D)) {
+        memset(to, 0xff, attn_row_bytes(dt, D));
+        return;
+    }
+    info->encode(x, to, (size_t)whole);
+    if (whole == D)
+        return;
+    memcpy(rest, x + whole, (size_t)(D - whole) * sizeof(float));
+    info->encode(rest, (char *)to + attn_row_bytes(dt, whole), info->block_values);
+}
+
+/* One head of one row. */
+static void append_head(const struct g_tensor *t, const struct kv_step *step, size_t i, size_t h)
 {
     const struct g_tensor *k = t->in[1], *v = t->in[2];
-    size_t Hkv = (size_t)k->shape.d[1], D = (size_t)k->shape.d[2], lo, hi;
-    par_share(par, (size_t)step->n_rows, 1, &lo, &hi);
-    for (size_t i = lo; i < hi; i++) {
-        const struct kv_row *r = &step->rows[i];
-        if (r->position < 0)
-            continue;
-        float *page = r->pages[(ptrdiff_t)t->attr.cached.layer * r->page_stride + r->position / KV_PAGE];
-        for (size_t h = 0; h < Hkv; h++) {
-            float *to = page + (h * KV_PAGE + (size_t)(r->position % KV_PAGE)) * D;
-            memcpy(to, g_f32(k) + (i * Hkv + h) * D, D * sizeof(float));
-            if (v)
-                memcpy(to + Hkv * KV_PAGE * D, g_f32(v) + (i * Hkv + h) * D, D * sizeof(float));
-        }
-    }
+    const struct kv_row *r = &step->rows[i];
+    size_t Hkv = (size_t)k->shape.d[1], D = (size_t)k->shape.d[2], k_bytes = attn_row_bytes(step->k, (int)D);
+    if (r->position < 0)
+        return;
+    char *page = r->pages[(ptrdiff_t)t->attr.cached.layer * r->page_stride + r->position / KV_PAGE];
+    size_t from = (i * Hkv + h) * D, to = h * KV_PAGE + (size_t)(r->position % KV_PAGE);
+    append_row(step->k, g_f32(k) + from, (int)D, page + to * k_bytes);
+    if (v)
+        append_row(step->v, g_f32(v) + from, (int)D, page + Hkv * KV_PAGE * k_bytes + to * attn_row_bytes(step->v, (int)D));
+}
+
+static void append_rows(const struct g_tensor *t, const struct kv_step *step, const struct par *par)
+{
+    size_t Hkv = (size_t)t->in[1]->shape.d[1], lo, hi;
+    par_share(par, (size_t)step->n_rows * Hkv, 1, &lo, &hi);
+    for (size_t i = lo; i < hi; i++)
+        append_head(t, step, i / Hkv, i % Hkv);
 }
 
 /* Rows [i, result) belong to one sequence, or are all padding. At most `most` of them. */
@@ -300,13 +329,14 @@ static void attend(const struct g_tensor *t, const struct g_env *env, const stru
     const struct g_tensor *q = t->in[0], *k = t->in[1];
     const struct kv_row *r = &step->rows[i];
     int H = (int)q->shape.d[1], Hkv = (int)k->shape.d[1], D = (int)q->shape.d[2], group = H / Hkv;
-    ptrdiff_t at = ((ptrdiff_t)i * H + (ptrdiff_t)h * group + from) * D, head = (ptrdiff_t)h * KV_PAGE * D;
+    ptrdiff_t at = ((ptrdiff_t)i * H + (ptrdiff_t)h * group + from) * D;
     if (r->position < 0) {
         for (int row = i; row < end; row++, at += (ptrdiff_t)H * D)
             memset(g_f32(t) + at, 0, (size_t)(to - from) * (size_t)D * sizeof(float));
         return;
     }
-    float *const *pages = r->pages + (ptrdiff_t)t->attr.cached.layer * r->page_stride;
+    void *const *pages = r->pages + (ptrdiff_t)t->attr.cached.layer * r->page_stride;
+    ptrdiff_t row_bytes = (ptrdiff_t)attn_row_bytes(step->k, D);
     int32_t spans[PART][6];
     for (int row = i; row < end; row++) {
         const int32_t *span = step->rows[row].span;
@@ -319,9 +349,13 @@ static void attend(const struct g_tensor *t, const struct g_env *env, const stru
         .queries = end - i, .heads = to - from, .D = D, .q = g_f32(q) + at, .out = g_f32(t) + at, .q_stride = (ptrdiff_t)H * D,
         .spans = spans[0], .span_stride = 6, .n_spans = 3,
         .keys = r->page_stride * KV_PAGE,
-        .k = {.pages = pages, .offset = head, .stride = D},
-        .v = {.pages = pages, .offset = head + (t->in[2] ? (ptrdiff_t)Hkv * KV_PAGE * D : 0), .stride = D},
+        .k = {.pages = pages, .offset = h * KV_PAGE * row_bytes, .stride = D, .dt = step->k},
         .scale = t->attr.cached.scale, .softcap = t->attr.cached.softcap};
+    a.v = a.k;
+    if (t->in[2]) {
+        a.v.offset = Hkv * KV_PAGE * row_bytes + h * KV_PAGE * (ptrdiff_t)attn_row_bytes(step->v, D);
+        a.v.dt = step->v;
+    }
     env->kernels->attention(&a, (char *)env->scratch + attn_scratch_bytes(D) * (size_t)env->par.ith);
 }
 

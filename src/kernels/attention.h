@@ -22,20 +22,42 @@
 #define KERNELS_ATTENTION_H
 #include <stddef.h>
 #include <stdint.h>
+#include "tensor/dtype.h"
 
-enum { ATTN_SPANS = 4, ATTN_PAGE = 64 };
+enum { ATTN_SPANS = 4, ATTN_PAGE = 64, ATTN_BLOCK = 32 }; /* ATTN_BLOCK: most values of a packed block */
 
-/* Keys, or values, of one sequence and one kv head: rows of D floats. */
+/* Keys, or values, of one sequence and one kv head: rows of D numbers. What is packed is worth what dtype_table's
+ * decoder says; the definition above is of those floats. */
 struct attn_kv {
     const float *data;       /* position 0, with `stride` floats from row to row; or */
-    float *const *pages;     /* pages of ATTN_PAGE positions, rows at pages[i] + offset */
-    ptrdiff_t offset, stride;
+    void *const *pages;      /* pages of ATTN_PAGE positions, rows at pages[i] + offset bytes, one after the other */
+    ptrdiff_t offset, stride; /* stride: of F32 pages too */
+    enum dtype dt;           /* of pages: F32, BF16, Q8_0 or Q4_0; rows are padded to whole blocks */
 };
 
+static inline int attn_row_width(enum dtype dt, int D)
+{
+    int block = (int)dtype_table[dt].block_values;
+    return (D + block - 1) / block * block;
+}
+
+static inline size_t attn_row_bytes(enum dtype dt, int D)
+{
+    return (size_t)attn_row_width(dt, D) / dtype_table[dt].block_values * dtype_table[dt].block_bytes;
+}
+
+/* Of F32. */
 static inline const float *attn_kv_row(const struct attn_kv *x, int32_t pos)
 {
-    const float *base = x->pages ? x->pages[pos / ATTN_PAGE] + x->offset : x->data + pos / ATTN_PAGE * ATTN_PAGE * x->stride;
+    const float *base = x->pages ? (const float *)(const void *)((const char *)x->pages[pos / ATTN_PAGE] + x->offset)
+                                 : x->data + pos / ATTN_PAGE * ATTN_PAGE * x->stride;
     return base + pos % ATTN_PAGE * x->stride;
+}
+
+/* Of all others. */
+static inline const void *attn_kv_packed(const struct attn_kv *x, int D, int32_t pos)
+{
+    return (const char *)x->pages[pos / ATTN_PAGE] + x->offset + (size_t)(pos % ATTN_PAGE) * attn_row_bytes(x->dt, D);
 }
 
 /* Some queries of one sequence, with all heads that share one kv head. */

@@ -39,27 +39,26 @@ ATTN_STEP void L(score_run)(const int nq, int n, int D, const float *qt, const f
 }
 
 /* Vectors of lanes from v on: as many at once as make a tile. Returns how many. */
-static int L(score)(const struct attn_tile *t, const struct attn_piece *p, int v, const float *qt, const struct attn_kv *x,
+static int L(score)(const struct attn_tile *t, const struct attn_piece *p, int v, const float *qt, const struct attn_rows *k,
                     float *out)
 {
-    const float *k = attn_kv_row(x, p->pos);
     out += p->slot * t->ld + v * VEC;
     if (ATTN_NQ > 1 && t->nq - v >= ATTN_NQ) {
-        L(score_run)(ATTN_NQ, p->n, t->a->D, qt + v * VEC, k, x->stride, t->ld, out);
+        L(score_run)(ATTN_NQ, p->n, t->a->D, qt + v * VEC, k->at, k->stride, t->ld, out);
         return ATTN_NQ;
     }
-    L(score_run)(1, p->n, t->a->D, qt + v * VEC, k, x->stride, t->ld, out);
+    L(score_run)(1, p->n, t->a->D, qt + v * VEC, k->at, k->stride, t->ld, out);
     return 1;
 }
 
-/* What a result tile reads: pieces [from, to), weights by slot, rows of x. */
+/* What a result tile reads: pieces [from, to), weights by slot, the pieces' rows. */
 #ifndef ATTN_MIX_STRUCT
 #define ATTN_MIX_STRUCT
 struct attn_mix {
     const struct attn_tile *t;
-    const struct attn_piece *from, *to;
+    int from, to;
     const float *w;
-    const struct attn_kv *x;
+    struct attn_rows rows[ATTN_PIECES]; /* [to - from] */
     int v;                       /* first vector of lanes */
     bool begin;                  /* results start at zero */
 };
@@ -74,14 +73,16 @@ ATTN_STEP void L(mix_dims)(const int nd, const int nq, const struct attn_mix *m,
     UNROLL for (int i = 0; i < nd; i++)
         UNROLL for (int v = 0; v < nq; v++)
             o[i][v] = m->begin ? L(set)(0) : L(load)(ot + i * ld + v * VEC);
-    for (const struct attn_piece *p = m->from; p < m->to; p++) {
-        const float *row = attn_kv_row(m->x, p->pos) + d, *w = m->w + p->slot * ld + m->v * VEC;
+    for (int n = m->from; n < m->to; n++) {
+        const struct attn_piece *p = &m->t->piece[n];
+        const struct attn_rows *x = &m->rows[n - m->from];
+        const float *row = x->at + d, *w = m->w + p->slot * ld + m->v * VEC;
         const uint16_t *mask = m->t->mask + p->slot * 2 + m->v;
-        for (int j = 0; p->full && j < p->n; j++, row += m->x->stride, w += ld)
+        for (int j = 0; p->full && j < p->n; j++, row += x->stride, w += ld)
             UNROLL for (int i = 0; i < nd; i++)
                 UNROLL for (int v = 0; v < nq; v++)
                     o[i][v] = L(fma)(L(load)(w + v * VEC), L(set)(row[i]), o[i][v]);
-        for (int j = 0; !p->full && j < p->n; j++, row += m->x->stride, w += ld, mask += 2)
+        for (int j = 0; !p->full && j < p->n; j++, row += x->stride, w += ld, mask += 2)
             UNROLL for (int v = 0; v < nq; v++) {
                 L(mask) attends = L(mask_of)(mask[v]);
                 L(vec) a = L(load)(w + v * VEC);

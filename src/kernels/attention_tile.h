@@ -13,6 +13,7 @@ enum {
     ATTN_LANES = 32,             /* rows of a tile: one or two vectors of 16 */
     ATTN_SLOTS = 4096,           /* keys in hand of a tile; more are taken in segments */
     ATTN_PIECES = 128,
+    ATTN_MIX = 2 * ATTN_PAGE,    /* rows in hand of a result tile: they stay in the first-level cache for all dimensions */
     ATTN_RANGES = ATTN_LANES * ATTN_SPANS,
 };
 
@@ -34,6 +35,7 @@ struct attn_tile {
     float *p, *dp, *slope;       /* [slots][ld] scores, then probabilities; the gradient's */
     uint16_t *mask;              /* [slots][2] lanes that attend */
     float *qt, *ot, *dot;        /* [D][ld] queries, results, dout */
+    float *rows;                 /* [ATTN_MIX][] unpacked keys or values */
     float *q, *dout;             /* [lanes][width] the same by lane, zero padded */
     int width;                   /* D padded to whole vectors */
     int32_t lo[ATTN_SPANS][ATTN_LANES], hi[ATTN_SPANS][ATTN_LANES];

@@ -36,6 +36,7 @@ static void tile_memory(struct attn_tile *t, void *scratch, bool grad)
     t->p = attn_take(&at, slots);
     t->qt = attn_take(&at, rows);
     t->ot = attn_take(&at, rows);
+    t->rows = attn_take(&at, ATTN_MIX * (size_t)attn_row_width(DT_Q8_0, t->a->D));
     if (!grad)
         return;
     t->dp = attn_take(&at, slots);
@@ -52,6 +53,14 @@ static void rows_fetch(const float *x, ptrdiff_t stride, int rows, int floats)
     for (int i = 0; i < rows; i++, x += stride)
         for (int d = 0; d < floats; d += 16)
             __builtin_prefetch(x + d, 0, 2);
+}
+
+static void kv_fetch(const struct attn_kv *x, int D, int32_t pos, int n)
+{
+    if (x->dt == DT_F32)
+        rows_fetch(attn_kv_row(x, pos), x->stride, n, D);
+    else /* without gaps */
+        rows_fetch(attn_kv_packed(x, D, pos), 0, 1, (int)((size_t)n * attn_row_bytes(x->dt, D) / sizeof(float)));
 }
 
 /* The queries of the next tile, out of x. */
@@ -139,8 +148,8 @@ static void piece_fetch(struct attn_tile *t, const struct attn_piece *p)
     const struct attn *a = t->a;
     if (p->pos + p->n <= t->fetched)
         return;
-    rows_fetch(attn_kv_row(&a->k, p->pos), a->k.stride, p->n, a->D);
-    rows_fetch(attn_kv_row(&a->v, p->pos), a->v.stride, p->n, a->D);
+    kv_fetch(&a->k, a->D, p->pos, p->n);
+    kv_fetch(&a->v, a->D, p->pos, p->n);
     t->fetched = p->pos + p->n;
 }
 
@@ -199,6 +208,61 @@ static void rows_out(const struct attn_tile *t, const float *by_dim, const float
         }
 }
 
+/* ---- packed rows: of exact products, so that every instruction set gives the decoder's bits ---- */
+
+static void unpack_BF16(const uint8_t *restrict b, float *restrict y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h;
+        memcpy(&h, b + 2 * i, sizeof h);
+        y[i] = dtype_bf16_to_f32(h);
+    }
+}
+
+/* The scale at a block's begin. */
+static float unpack_scale(const uint8_t *b)
+{
+    uint16_t h;
+    memcpy(&h, b, sizeof h);
+    return v_half(h);
+}
+
+static void unpack_Q8_0(const uint8_t *restrict b, float *restrict y, size_t n)
+{
+    for (size_t i = 0; i < n; i += 32, b += 34, y += 32) {
+        float d = unpack_scale(b);
+        for (int k = 0; k < 32; k++)
+            y[k] = (float)(int8_t)b[2 + k] * d;
+    }
+}
+
+static void unpack_Q4_0(const uint8_t *restrict b, float *restrict y, size_t n)
+{
+    for (size_t i = 0; i < n; i += 32, b += 18, y += 32) {
+        float d = unpack_scale(b);
+        for (int k = 0; k < 16; k++)
+            y[k] = (float)((b[2 + k] & 15) - 8) * d;
+        for (int k = 0; k < 16; k++)
+            y[16 + k] = (float)((b[2 + k] >> 4) - 8) * d;
+    }
+}
+
+typedef void unpack_fn(const uint8_t *restrict b, float *restrict y, size_t n);
+static unpack_fn *const unpack_by[DT_COUNT] = {[DT_BF16] = unpack_BF16, [DT_Q8_0] = unpack_Q8_0, [DT_Q4_0] = unpack_Q4_0};
+
+/* Rows of floats, `stride` apart. */
+struct attn_rows { const float *at; ptrdiff_t stride; };
+
+/* The rows of a piece: where they lie, or unpacked into `to`. */
+static struct attn_rows piece_rows(const struct attn_piece *p, const struct attn_kv *x, int D, float *to)
+{
+    if (x->dt == DT_F32)
+        return (struct attn_rows){attn_kv_row(x, p->pos), x->stride};
+    int width = attn_row_width(x->dt, D);
+    unpack_by[x->dt](attn_kv_packed(x, D, p->pos), to, (size_t)p->n * (size_t)width);
+    return (struct attn_rows){to, width};
+}
+
 /* ---- products ---- */
 
 typedef vec wide_vec;
@@ -234,25 +298,25 @@ static bool tile_half(const struct attn_tile *t)
 /* out[slot][lane] = products of the rows in qt with the slots' rows of x */
 static void tile_products(const struct attn_tile *t, const float *qt, const struct attn_kv *x, float *out)
 {
-    for (int i = 0; i < t->n_pieces; i++)
+    for (int i = 0; i < t->n_pieces; i++) {
+        struct attn_rows rows = piece_rows(&t->piece[i], x, t->a->D, t->rows);
         for (int v = 0; v < t->nq;)
-            v += (tile_half(t) ? half_score : wide_score)(t, &t->piece[i], v, qt, x, out);
+            v += (tile_half(t) ? half_score : wide_score)(t, &t->piece[i], v, qt, &rows, out);
+    }
 }
-
-enum { MIX_SLOTS = 2 * ATTN_PAGE }; /* their rows stay in the first-level cache for all dimensions */
 
 /* ot = (begin ? 0 : ot) + the slots' rows of x times their weights */
 static void tile_mix(const struct attn_tile *t, const float *w, const struct attn_kv *x, bool begin)
 {
-    struct attn_mix m = {.t = t, .w = w, .x = x, .begin = begin, .to = t->piece};
+    struct attn_mix m = {.t = t, .w = w, .begin = begin, .to = 0};
     do {
         m.from = m.to;
-        for (int n = 0; m.to < t->piece + t->n_pieces && n + m.to->n <= MIX_SLOTS; m.to++)
-            n += m.to->n;
+        for (int n = 0; m.to < t->n_pieces && n + t->piece[m.to].n <= ATTN_MIX; n += t->piece[m.to++].n)
+            m.rows[m.to - m.from] = piece_rows(&t->piece[m.to], x, t->a->D, t->rows + n * attn_row_width(x->dt, t->a->D));
         for (m.v = 0; m.v < t->nq;)
             m.v += (tile_half(t) ? half_mix : wide_mix)(&m);
         m.begin = false;
-    } while (m.to < t->piece + t->n_pieces);
+    } while (m.to < t->n_pieces);
 }
 
 /* ---- softmax, down the lanes ---- */

@@ -14,7 +14,7 @@ struct row {
     const struct attn *a;
     const int32_t *spans;
     ptrdiff_t bias;          /* where the row's begins */
-    float *q, *acc;          /* [D] scaled query, a result */
+    float *q, *acc, *kv;     /* [D] scaled query, a result; an unpacked key or value */
     float max, inv, delta;   /* inv: 1 / z */
     int span, n;             /* n: keys in hand */
     int32_t next, pos[VEC];
@@ -39,6 +39,15 @@ static int32_t row_step(struct row *r)
     return r->next++;
 }
 
+/* [D] key, or value, at pos */
+static const float *row_of(struct row *r, const struct attn_kv *x, int32_t pos)
+{
+    if (x->dt == DT_F32)
+        return attn_kv_row(x, pos);
+    dtype_table[x->dt].decode(attn_kv_packed(x, r->a->D, pos), r->kv, (size_t)attn_row_width(x->dt, r->a->D));
+    return r->kv;
+}
+
 static float dot(const float *x, const float *y, int D)
 {
     float s = 0;
@@ -54,7 +63,7 @@ static bool row_scores(struct row *r)
     int32_t j;
     for (r->n = 0; r->n < VEC && r->span < a->n_spans && (j = row_step(r)) >= 0; r->n++) {
         r->pos[r->n] = j;
-        r->s[r->n] = dot(r->q, attn_kv_row(&a->k, j), a->D);
+        r->s[r->n] = dot(r->q, row_of(r, &a->k, j), a->D);
         r->s[r->n] = a->bias ? r->s[r->n] + a->bias[r->bias + j] : r->s[r->n];
     }
     if (a->softcap != 0)
@@ -100,7 +109,7 @@ static bool row_start(struct row *r, const struct attn *a, int query, int head)
 static void row_mix(struct row *r, const float *w, const struct attn_kv *x)
 {
     for (int j = 0; j < r->n; j++) {
-        const float *v = attn_kv_row(x, r->pos[j]);
+        const float *v = row_of(r, x, r->pos[j]);
         for (int d = 0; d < r->a->D; d++)
             r->acc[d] = fmaf(w[j], v[d], r->acc[d]);
     }
@@ -108,7 +117,7 @@ static void row_mix(struct row *r, const float *w, const struct attn_kv *x)
 
 static void attention_scalar(const struct attn *a, void *scratch)
 {
-    struct row r = {.q = scratch, .acc = (float *)scratch + a->D};
+    struct row r = {.q = scratch, .acc = (float *)scratch + a->D, .kv = (float *)scratch + 2 * a->D};
     for (int i = 0; i < a->queries; i++)
         for (int h = 0; h < a->heads; h++) {
             bool any = row_start(&r, a, i, h);
@@ -126,7 +135,7 @@ static bool row_dp(struct row *r, const float *dout)
     bool any = row_exp(r);
     for (int j = 0; j < r->n; j++) {
         r->p[j] *= r->inv;
-        r->dp[j] = dot(dout, attn_kv_row(&r->a->v, r->pos[j]), r->a->D);
+        r->dp[j] = dot(dout, row_of(r, &r->a->v, r->pos[j]), r->a->D);
     }
     return any;
 }
@@ -186,7 +195,7 @@ static void rows_positive_zeros(float *x, int32_t rows, ptrdiff_t stride, int D)
 static void attention_grad_scalar(const struct attn_grad *g, void *scratch)
 {
     const struct attn *a = &g->a;
-    struct row r = {.q = scratch, .acc = (float *)scratch + a->D};
+    struct row r = {.q = scratch, .acc = (float *)scratch + a->D, .kv = (float *)scratch + 2 * a->D};
     rows_clear(g->dk, a->keys, a->k.stride, a->D);
     rows_clear(g->dv, a->keys, a->v.stride, a->D);
     for (int i = 0; i < a->queries; i++)

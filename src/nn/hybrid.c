@@ -7,7 +7,9 @@
 
 struct nn_keep nn_keep_beside(const struct nn_facts *f, int layer)
 {
-    return (struct nn_keep){nn_keep_attention(f, layer).paged, nn_keep_mamba2(f, layer).fixed};
+    struct nn_keep keep = nn_keep_attention(f, layer);
+    keep.fixed = nn_keep_mamba2(f, layer).fixed;
+    return keep;
 }
 
 struct g_tensor *nn_mix_beside(struct graph *g, struct nn_env *e, struct g_param *const *w, struct g_tensor *x,

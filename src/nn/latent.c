@@ -16,7 +16,7 @@
 
 struct nn_keep nn_keep_latent(const struct nn_facts *f, int layer)
 {
-    return (struct nn_keep){.paged = (size_t)(f->latent.kv_rank + f->latent.rope)};
+    return (struct nn_keep){.keys = 1, .width = f->latent.kv_rank + f->latent.rope};
 }
 
 /* q of all heads: W_k^T q_n beside the rotated q_r; [rows, heads, R + r] */

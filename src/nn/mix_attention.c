@@ -7,7 +7,7 @@
 
 struct nn_keep nn_keep_attention(const struct nn_facts *f, int layer)
 {
-    return (struct nn_keep){.paged = 2 * (size_t)f->kv_heads * (size_t)(f->head_dim + (f->alibi > 0))};
+    return (struct nn_keep){.keys = f->kv_heads, .values = f->kv_heads, .width = f->head_dim + (f->alibi > 0)};
 }
 
 /* x [rows, n, D] by heads: one weight for all heads [D], for the whole row [n * D], or for each head [n, D]. */

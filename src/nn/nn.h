@@ -203,8 +203,9 @@ struct nn_seq {
     struct nn_routes *routes;          /* filled by mixtures of experts; NULL: not wanted */
 };
 
-/* What a mixer keeps of a sequence: floats a position (in pages), and floats whatever the length. */
-struct nn_keep { size_t paged, fixed; };
+/* What a mixer keeps of a sequence: keys and values of `width` a position (in pages; without values the keys are the
+ * values), and floats whatever the length. */
+struct nn_keep { int keys, values, width; size_t fixed; };
 
 /* ---- rows ---------------------------------------------------------------------------------- */
 

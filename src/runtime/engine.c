@@ -84,7 +84,7 @@ static int plan_fill(const struct nun_model *m, struct engine_plan *p)
             return NUN_ENOMEM;
         in.seq.freq = input(g, "freq", DT_F32, SHAPE2(p->rows, pairs), p->freq);
     }
-    p->step = (struct kv_step){p->kv, p->rows};
+    p->step = (struct kv_step){p->kv, p->rows, m->cache_k, m->cache_v};
     p->logits = g_output(model_logits(g, m->model, &in));
     TRY(graph_error(g));
     return plan_create(g, &p->plan);

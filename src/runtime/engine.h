@@ -65,6 +65,7 @@ struct nun_model {
     pthread_mutex_t lock;        /* over all that follows, and over replays */
     struct engine_plan *plans;
     struct image_plan *image_plans;
+    enum dtype cache_k, cache_v; /* formats of the pages */
     struct page_pool pages;
     struct state_pool states;    /* of recurrent layers */
 };

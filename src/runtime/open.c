@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "formats/gguf.h"
+#include "kernels/attention.h"
 #include "kernels/cpu.h"
 #include "models/sight.h"
 #include "runtime/open.h"
@@ -83,9 +84,32 @@ static int set_context(struct nun_model *m, int asked)
 }
 
 /* Of one position in one layer. */
-static size_t kept_floats(const void *facts, int layer)
+static size_t kept_bytes(const void *model, int layer)
 {
-    return nn_keep(facts, layer).paged;
+    const struct nun_model *m = model;
+    struct nn_keep keep = nn_keep(&m->model->text.facts, layer);
+    return (size_t)keep.keys * attn_row_bytes(m->cache_k, keep.width) + (size_t)keep.values * attn_row_bytes(m->cache_v, keep.width);
+}
+
+static int cache_format(const char *what, enum nun_cache asked, enum dtype *out)
+{
+    static const enum dtype formats[] = {[NUN_CACHE_F32] = DT_F32, [NUN_CACHE_BF16] = DT_BF16, [NUN_CACHE_Q8_0] = DT_Q8_0,
+                                         [NUN_CACHE_Q4_0] = DT_Q4_0};
+    if ((unsigned)asked >= sizeof formats / sizeof *formats)
+        return err_set(NUN_EARG, "cache of %s: expected a format from 0 to %d, found %d", what, NUN_CACHE_Q4_0, (int)asked);
+    *out = formats[asked];
+    return 0;
+}
+
+static int set_cache(struct nun_model *m, const struct nun_model_options *o)
+{
+    const struct nn_facts *f = &m->model->text.facts;
+    TRY(cache_format("keys", o->cache_k, &m->cache_k));
+    TRY(cache_format("values", o->cache_v, &m->cache_v));
+    if (f->alibi > 0 && m->cache_k != DT_F32)
+        return err_set(NUN_EUNSUP, "cache: keys as %s were asked for, but this model keeps positions with them (ALiBi), which takes F32",
+                       dtype_name(m->cache_k));
+    return page_pool_init(&m->pages, f->layers, kept_bytes, m, o->state_bytes);
 }
 
 static int prepare(struct nun_model *m, const struct nun_model_options *o)
@@ -98,7 +122,7 @@ static int prepare(struct nun_model *m, const struct nun_model_options *o)
     TRY(pool_create(o->threads, &m->pool));
     m->threads = pool_threads(m->pool);
     TRY(set_context(m, o->context));
-    TRY(page_pool_init(&m->pages, f->layers, kept_floats, f, o->state_bytes));
+    TRY(set_cache(m, o));
     state_pool_init(&m->states, nn_state_floats(f, f->layers), o->state_bytes);
     return o->facts_only ? 0 : model_pack(m->model, m->compute, false, m->pool);
 }

@@ -8,19 +8,19 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-int page_pool_init(struct page_pool *p, int layers, size_t (*floats)(const void *arg, int layer), const void *arg, size_t max_bytes)
+int page_pool_init(struct page_pool *p, int layers, size_t (*bytes)(const void *arg, int layer), const void *arg, size_t max_bytes)
 {
     *p = (struct page_pool){.layers = layers, .max_bytes = max_bytes};
     if (!(p->at = mem_calloc(MEM_RUNTIME, (size_t)layers + 1, sizeof *p->at)))
         return NUN_ENOMEM;
     for (int i = 0; i < layers; i++)
-        p->at[i + 1] = p->at[i] + KV_PAGE * floats(arg, i);
+        p->at[i + 1] = p->at[i] + KV_PAGE * bytes(arg, i);
     return 0;
 }
 
 size_t page_block_bytes(const struct page_pool *p)
 {
-    return p->at ? p->at[p->layers] * sizeof(float) : 0;
+    return p->at ? p->at[p->layers] : 0;
 }
 
 void page_pool_free(struct page_pool *p)
@@ -83,7 +83,7 @@ static int widen(struct page_table *t, const struct page_pool *p, int need)
     while (stride < need)
         stride *= 2;
     struct page_block **blocks = mem_calloc(MEM_RUNTIME, (size_t)stride, sizeof *blocks);
-    float **pages = mem_calloc(MEM_RUNTIME, (size_t)stride * (size_t)p->layers, sizeof *pages);
+    void **pages = mem_calloc(MEM_RUNTIME, (size_t)stride * (size_t)p->layers, sizeof *pages);
     if (!blocks || !pages) {
         mem_free(blocks);
         mem_free(pages);

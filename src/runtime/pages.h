@@ -10,26 +10,26 @@
 struct page_block {
     struct page_block *next; /* in the free list */
     int refs;
-    float *data;             /* a page of each layer */
+    char *data;              /* a page of each layer */
 };
 
 struct page_pool {
     int layers;
-    size_t *at;              /* [layers + 1]: where each layer's page begins in a block, in floats */
+    size_t *at;              /* [layers + 1]: where each layer's page begins in a block, in bytes */
     size_t max_bytes;        /* 0: no limit */
     size_t bytes;            /* of all blocks, used or free */
     struct page_block *free;
 };
 
-/* floats[layer]: what that layer keeps of one position; 0: nothing. */
-int page_pool_init(struct page_pool *p, int layers, size_t (*floats)(const void *arg, int layer), const void *arg, size_t max_bytes);
+/* bytes(layer): what that layer keeps of one position; 0: nothing. */
+int page_pool_init(struct page_pool *p, int layers, size_t (*bytes)(const void *arg, int layer), const void *arg, size_t max_bytes);
 void page_pool_free(struct page_pool *p); /* every block must have been dropped */
 size_t page_block_bytes(const struct page_pool *p);
 
 /* The pages of one sequence: pages[layer * stride + position / KV_PAGE]. A zeroed one is empty. */
 struct page_table {
     struct page_block **blocks; /* [stride] */
-    float **pages;              /* [layers * stride] */
+    void **pages;               /* [layers * stride] */
     int n, stride;
 };
 

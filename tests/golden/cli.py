@@ -474,6 +474,23 @@ def case_run():
     check(out == "yes\n" and err == "", out + err)
 
 
+def case_cache_types():
+    need_model()
+
+    def state(*args):
+        return json.loads(nunchi("inspect", MODEL, "--json", *args)[0])["memory"]["state_bytes_per_token"]
+
+    whole = state()
+    check(whole == state("--cache-type", "f32") == 2 * state("--cache-type", "bf16"), "bf16 is not half of f32")
+    check(state("-ctk", "q8_0") == state("--cache-type-k=q8_0") == state("-ctk=q8_0"), "spellings differ")
+    check(state("--cache-type", "q8_0") * 64 == whole * 17, "34 bytes for 32 values: %d of %d" % (state("--cache-type", "q8_0"), whole))
+    check(state("--cache-type", "f32", "-ctv", "q4_0") * 128 == whole * (64 + 9), "values alone have 18 bytes for 32")
+    for how in ("-ctk", "bf16", "-ctv", "bf16"), ("--cache-type", "q8_0"):
+        a = answer("--image", "examples/shapes.png", *how, "Is there a red circle?")
+        check(a["text"] == "yes", "%s: %s" % (how, a))
+    contains(nunchi("run", MODEL, "-ctk", "q5", "hi", status=2)[1], "-ctk: expected one of f32|bf16|q8_0|q4_0, found \"q5\"")
+
+
 def case_run_takes_words_and_stdin():
     need_model()
     question, picture = "How many stars are there?", "examples/stars.png"

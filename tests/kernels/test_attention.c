@@ -209,13 +209,13 @@ static void test_rows_alone_and_pages(void **state)
         memset(s.out.p, 0, s.out.len);
         int n_pages = (keys + ATTN_PAGE - 1) / ATTN_PAGE;
         size_t page = (size_t)(2 * ATTN_PAGE * D);
-        float **pages = calloc((size_t)n_pages, sizeof(*pages));
+        void **pages = calloc((size_t)n_pages, sizeof(*pages));
         for (int p = 0; p < n_pages; p++) {
             pages[p] = malloc(page * 4);
             memset(pages[p], 0xff, page * 4); /* what is not a key is NaN */
         }
         for (int j = 0; j < keys * D; j++) {
-            float *at = pages[j / D / ATTN_PAGE] + j / D % ATTN_PAGE * D + j % D;
+            float *at = (float *)pages[j / D / ATTN_PAGE] + j / D % ATTN_PAGE * D + j % D;
             at[0] = f(&s.k)[j];
             at[ATTN_PAGE * D] = f(&s.v)[j];
         }
@@ -225,7 +225,7 @@ static void test_rows_alone_and_pages(void **state)
             to = to < queries ? to : queries;
             struct attn a = job(&s, 0, from, to);
             a.k = (struct attn_kv){.pages = pages, .stride = D};
-            a.v = (struct attn_kv){.pages = pages, .stride = D, .offset = ATTN_PAGE * D};
+            a.v = (struct attn_kv){.pages = pages, .stride = D, .offset = ATTN_PAGE * D * 4};
             kernels_active()->attention(&a, scratch);
         }
         same("pages", &s, &s.out, want);
@@ -234,6 +234,65 @@ static void test_rows_alone_and_pages(void **state)
         for (int p = 0; p < n_pages; p++)
             free(pages[p]);
         free(pages);
+        setup_free(&s);
+    }
+}
+
+/* Packed pages: every mask gives the bits of attention over the unpacked rows. */
+struct packed { enum dtype dt; void *pages[4]; };
+
+static void packed_new(struct packed *p, enum dtype dt, struct setup *s, struct guarded *rows)
+{
+    size_t row = attn_row_bytes(dt, s->D);
+    p->dt = dt;
+    for (int i = 0; i < 4; i++)
+        memset(p->pages[i] = malloc(ATTN_PAGE * row), 0xff, ATTN_PAGE * row);
+    for (int j = 0; j < s->keys; j++) {
+        float *x = f(rows) + j * s->D, full[160] = {0};
+        unsigned char *to = (unsigned char *)p->pages[j / ATTN_PAGE] + (size_t)(j % ATTN_PAGE) * row;
+        memcpy(full, x, (size_t)s->D * 4);
+        dtype_table[dt].encode(full, to, (size_t)attn_row_width(dt, s->D));
+        dtype_table[dt].decode(to, full, (size_t)attn_row_width(dt, s->D));
+        memcpy(x, full, (size_t)s->D * 4);
+    }
+}
+
+static void packed_free(struct packed *p)
+{
+    for (int i = 0; i < 4; i++)
+        free(p->pages[i]);
+}
+
+static void test_packed_pages(void **state)
+{
+    static const enum dtype formats[] = {DT_BF16, DT_Q8_0, DT_Q4_0, DT_F32};
+    static const int widths[] = {64, 20, 128, 32, 33, 8};
+    for (int round = 0; round < 48; round++) {
+        int keys = 1 + (int)rng_below(&check_rng, 4 * ATTN_PAGE), queries = 1 + (int)rng_below(&check_rng, round % 3 ? 4 : 40);
+        struct setup s = setup_new(queries, 1 + round % 3, 1, widths[round % 6], keys, 2, round % 5 == 4 ? 4.0f : 0);
+        struct packed k, v;
+        struct kernels ref, isa;
+        set_spans(&s, round % 4 == PREFIX ? RANDOM : round % 4);
+        packed_new(&k, formats[rng_below(&check_rng, 4)], &s, &s.k);
+        packed_new(&v, formats[rng_below(&check_rng, 4)], &s, &s.v);
+        kernels_init(&ref, CPU_scalar);
+        forward(&s, &ref);
+        float *want = copy_of(&s.out);
+        void *scratch = aligned_alloc(64, attn_scratch_bytes(s.D));
+        unsigned mask;
+        for (size_t step = 0; check_mask(step, &mask); step++) {
+            kernels_init(&isa, mask);
+            memset(s.out.p, 0xa5, s.out.len);
+            struct attn a = job(&s, 0, 0, queries);
+            a.k = (struct attn_kv){.pages = k.pages, .stride = s.D, .dt = k.dt};
+            a.v = (struct attn_kv){.pages = v.pages, .stride = s.D, .dt = v.dt};
+            isa.attention(&a, scratch);
+            same(dtype_name(k.dt), &s, &s.out, want);
+        }
+        free(scratch);
+        free(want);
+        packed_free(&k);
+        packed_free(&v);
         setup_free(&s);
     }
 }
@@ -379,6 +438,6 @@ int main(int argc, char **argv)
     check_start(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks_agree), cmocka_unit_test(test_long_sequences),
-        cmocka_unit_test(test_rows_alone_and_pages), cmocka_unit_test(test_double_precision), cmocka_unit_test(test_bench)};
+        cmocka_unit_test(test_rows_alone_and_pages), cmocka_unit_test(test_packed_pages), cmocka_unit_test(test_double_precision), cmocka_unit_test(test_bench)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

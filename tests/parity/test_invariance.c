@@ -25,11 +25,12 @@ enum { STEPS = 8, TEXT = 75, OTHERS = 15 };
 
 /* ---- models and requests ------------------------------------------------------------------- */
 
-struct setting { bool fixture; enum nun_compute compute; };
+struct setting { bool fixture; enum nun_compute compute; enum nun_cache k, v; };
 
 static struct nun_model *open_model(const struct setting *s, int threads, int chunk)
 {
-    struct nun_model_options o = {.threads = threads, .compute = s->compute, .prefill_chunk = chunk};
+    struct nun_model_options o = {.threads = threads, .compute = s->compute, .prefill_chunk = chunk,
+                                  .cache_k = s->k, .cache_v = s->v};
     struct nun_model *m = NULL;
     if (s->fixture) {
         assert_int_equal(nun_model_open(FIXTURE, &o, &m), 0);
@@ -283,17 +284,18 @@ static void no_heap(void **state)
 
 int main(void)
 {
-    static struct setting settings[] = {{false, NUN_F32}, {false, NUN_BF16}, {true, NUN_F32}, {true, NUN_BF16}};
+    static struct setting settings[] = {{.compute = NUN_F32}, {.compute = NUN_BF16}, {.compute = NUN_BF16, .k = NUN_CACHE_Q8_0, .v = NUN_CACHE_Q4_0},
+                                        {.fixture = true, .compute = NUN_F32}, {.fixture = true, .compute = NUN_BF16}};
     static const struct { const char *name; CMUnitTestFunction fn; } rows[] = {
         {"chunks and threads", chunks_and_threads}, {"instruction sets", instruction_sets}, {"batches", batches},
         {"forks and rewinds", forks}, {"no heap in decode", no_heap}};
-    enum { SETTINGS = 4, ROWS_N = sizeof rows / sizeof rows[0] };
+    enum { SETTINGS = sizeof settings / sizeof settings[0], ROWS_N = sizeof rows / sizeof rows[0] };
     struct CMUnitTest tests[SETTINGS * ROWS_N];
     char names[SETTINGS * ROWS_N][64];
     for (int i = 0; i < SETTINGS * (int)ROWS_N; i++) {
         const struct setting *s = &settings[i / (int)ROWS_N];
-        snprintf(names[i], sizeof names[i], "%s, %s %s", rows[i % (int)ROWS_N].name, s->fixture ? "llava" : "random",
-                 s->compute == NUN_F32 ? "f32" : "bf16");
+        snprintf(names[i], sizeof names[i], "%s, %s %s%s", rows[i % (int)ROWS_N].name, s->fixture ? "llava" : "random",
+                 s->compute == NUN_F32 ? "f32" : "bf16", s->k != NUN_CACHE_F32 ? ", packed cache" : "");
         tests[i] = (struct CMUnitTest){names[i], rows[i % (int)ROWS_N].fn, NULL, NULL, (void *)(uintptr_t)s};
     }
     return cmocka_run_group_tests_name("invariance", tests, NULL, NULL);

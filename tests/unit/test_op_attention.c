@@ -1,5 +1,6 @@
 /* Attention over pages gives the bits of attention over tensors, however sequences are cut into steps
- * and mixed in a batch; padding rows give zeros; shapes that do not fit are refused. */
+ * and mixed in a batch, and over packed pages those of the tensors packed and unpacked row by row;
+ * padding rows give zeros; shapes that do not fit are refused. */
 /* SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,22 +8,29 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <math.h>
 #include "base/mem.h"
 #include "base/pool.h"
 #include "base/rng.h"
 #include "graph/exec.h"
 #include "graph/kv.h"
+#include "kernels/attention.h"
 #include "nunchi/error.h"
 
 enum { H = 4, HKV = 2, D = 20, LAYERS = 2, LAYER = 1, LONGEST = 200, MAX_PAGES = (LONGEST + KV_PAGE - 1) / KV_PAGE, BATCH = 48 };
 enum { Q_ROW = H * D, KV_ROW = HKV * D, PAGE_FLOATS = 2 * HKV * KV_PAGE * D };
+
+/* What pages hold. */
+struct formats { enum dtype k, v; };
+static const struct formats formats[] = {{DT_F32, DT_F32}, {DT_BF16, DT_BF16}, {DT_Q8_0, DT_Q8_0}, {DT_Q4_0, DT_Q4_0},
+                                         {DT_Q8_0, DT_Q4_0}, {DT_F32, DT_BF16}};
 
 /* A sequence: its rows, what attention over tensors makes of them, and its pages. */
 struct sequence {
     int n, done;
     float *q, *k, *v, *want;
     int32_t spans[LONGEST][4];
-    float *pages[LAYERS * MAX_PAGES];
+    void *pages[LAYERS * MAX_PAGES];
 };
 
 static float *normals(struct rng *r, size_t n)
@@ -33,13 +41,29 @@ static float *normals(struct rng *r, size_t n)
     return x;
 }
 
-static void want_of(struct sequence *s, float softcap, int window)
+/* x[n][HKV][D] as it is worth when packed: each row of D by itself, filled up with zeros. */
+static float *rounded(const float *x, int n, enum dtype dt)
 {
+    float *y = mem_calloc(MEM_TEST, (size_t)n * KV_ROW, sizeof(float)), row[64];
+    unsigned char packed[256];
+    for (int i = 0; i < n * HKV; i++) {
+        memset(row, 0, sizeof(row));
+        memcpy(row, x + i * D, D * sizeof(float));
+        assert_int_equal(dtype_from_f32(dt, row, packed, (size_t)attn_row_width(dt, D)), 0);
+        assert_int_equal(dtype_to_f32(dt, packed, row, (size_t)attn_row_width(dt, D)), 0);
+        memcpy(y + i * D, row, D * sizeof(float));
+    }
+    return y;
+}
+
+static void want_of(struct sequence *s, const struct formats *dt, float softcap, int window)
+{
+    float *rk = rounded(s->k, s->n, dt->k), *rv = rounded(s->v, s->n, dt->v);
     struct graph *g;
     assert_int_equal(graph_create(GEMM_F32, 1, &g), 0);
     struct g_tensor *q = g_const(g, DT_F32, SHAPE4(1, s->n, H, D), s->q, false);
-    struct g_tensor *k = g_const(g, DT_F32, SHAPE4(1, s->n, HKV, D), s->k, false);
-    struct g_tensor *v = g_const(g, DT_F32, SHAPE4(1, s->n, HKV, D), s->v, false);
+    struct g_tensor *k = g_const(g, DT_F32, SHAPE4(1, s->n, HKV, D), rk, false);
+    struct g_tensor *v = g_const(g, DT_F32, SHAPE4(1, s->n, HKV, D), rv, false);
     struct g_tensor *spans = g_const(g, DT_I32, SHAPE3(1, s->n, 4), s->spans, false);
     spans = window ? g_window_spans(g, spans, window) : spans;
     struct g_tensor *y = g_output(g_attention(g, q, k, v, spans, 0.3f, softcap));
@@ -48,11 +72,13 @@ static void want_of(struct sequence *s, float softcap, int window)
     if (plan_create(g, &p) < 0 || exec_run(p, &e) < 0)
         fail_msg("%s", nun_error());
     memcpy(s->want, y->data, (size_t)s->n * Q_ROW * sizeof(float));
+    mem_free(rk);
+    mem_free(rv);
     plan_free(p);
     graph_free(g);
 }
 
-static void sequence_init(struct sequence *s, struct rng *r, float softcap, int window)
+static void sequence_init(struct sequence *s, struct rng *r, const struct formats *dt, float softcap, int window)
 {
     *s = (struct sequence){.n = rng_range(r, 1, LONGEST)};
     size_t n = (size_t)s->n;
@@ -70,7 +96,7 @@ static void sequence_init(struct sequence *s, struct rng *r, float softcap, int 
         s->pages[p] = mem_alloc(MEM_TEST, PAGE_FLOATS * sizeof(float));
         memset(s->pages[p], 0xff, PAGE_FLOATS * sizeof(float));
     }
-    want_of(s, softcap, window);
+    want_of(s, dt, softcap, window);
 }
 
 static void sequence_free(struct sequence *s)
@@ -107,11 +133,11 @@ static void batch_add(struct batch *b, struct sequence *s)
     b->want[i] = s->want + at * Q_ROW;
 }
 
-static void batch_check(struct batch *b, struct pool *pool, float softcap, int window)
+static void batch_check(struct batch *b, struct pool *pool, const struct formats *dt, float softcap, int window)
 {
     static const float zeros[Q_ROW];
     struct graph *g;
-    struct kv_step step = {b->rows, b->n};
+    struct kv_step step = {b->rows, b->n, dt->k, dt->v};
     assert_int_equal(graph_create(GEMM_F32, 3, &g), 0);
     struct g_tensor *q = g_const(g, DT_F32, SHAPE3(b->n, H, D), b->q, false);
     struct g_tensor *k = g_const(g, DT_F32, SHAPE3(b->n, HKV, D), b->k, false);
@@ -135,12 +161,13 @@ static void test_pages_equal_tensors(void **state)
     struct pool *pool;
     assert_int_equal(pool_create(3, &pool), 0);
     static struct batch b;
-    for (int round = 0; round < 6; round++) {
+    for (int round = 0; round < 18; round++) {
         struct sequence s[3];
+        const struct formats *dt = &formats[round / 2 % (int)(sizeof(formats) / sizeof(formats[0]))];
         float softcap = round % 2 ? 4.0f : 0.0f;
-        int window = round < 3 ? 0 : 7 * round;
+        int window = round % 6 < 3 ? 0 : 7 * round;
         for (int i = 0; i < 3; i++)
-            sequence_init(&s[i], &r, softcap, window);
+            sequence_init(&s[i], &r, dt, softcap, window);
         for (int left = 1; left;) {
             memset(&b, 0, sizeof(b));
             for (int i = 0; i < 3; i++) {
@@ -151,7 +178,7 @@ static void test_pages_equal_tensors(void **state)
                     batch_add(&b, NULL);
             }
             if (b.n)
-                batch_check(&b, round % 3 ? pool : NULL, softcap, window);
+                batch_check(&b, round % 3 ? pool : NULL, dt, softcap, window);
             left = s[0].n - s[0].done + s[1].n - s[1].done + s[2].n - s[2].done;
         }
         for (int i = 0; i < 3; i++)
@@ -166,15 +193,50 @@ static void test_layer(void **state)
     struct rng r = rng_at(8, 0);
     struct sequence s;
     static struct batch b;
-    sequence_init(&s, &r, 0, 0);
+    sequence_init(&s, &r, &formats[0], 0, 0);
     memset(&b, 0, sizeof(b));
     batch_add(&b, &s);
-    batch_check(&b, NULL, 0, 0);
+    batch_check(&b, NULL, &formats[0], 0, 0);
     uint32_t bits;
     memcpy(&bits, s.pages[0], 4);
     assert_int_equal(bits, 0xffffffffu);
     assert_memory_equal(s.pages[LAYER * MAX_PAGES], s.k, D * sizeof(float));
     sequence_free(&s);
+}
+
+/* A key that is not finite must show in its own row and in those that look at it, not become a small integer. */
+static void test_infinite_keys_show(void **state)
+{
+    struct rng r = rng_at(10, 0);
+    static struct batch b;
+    for (size_t f = 0; f < sizeof(formats) / sizeof(formats[0]); f++) {
+        struct sequence s;
+        do
+            sequence_init(&s, &r, &formats[0], 0, 0);
+        while (s.n < 2 && (sequence_free(&s), true));
+        memset(&b, 0, sizeof(b));
+        batch_add(&b, &s);
+        batch_add(&b, &s);
+        b.k[KV_ROW + 3] = formats[f].k == DT_F32 ? NAN : INFINITY;
+        b.rows[1].span[0] = 0;
+        b.rows[1].span[1] = 2;
+        struct graph *g;
+        struct plan *p;
+        struct kv_step step = {b.rows, b.n, formats[f].k, formats[f].v};
+        assert_int_equal(graph_create(GEMM_F32, 1, &g), 0);
+        struct g_tensor *kv = g_input(g, "kv", DT_I32, SHAPE1(1));
+        kv->data = &step;
+        struct g_tensor *y = g_output(g_attention_cached(g, g_const(g, DT_F32, SHAPE3(2, H, D), b.q, false),
+                                                         g_const(g, DT_F32, SHAPE3(2, HKV, D), b.k, false),
+                                                         g_const(g, DT_F32, SHAPE3(2, HKV, D), b.v, false), kv, LAYER, 0.3f, 0, 0));
+        assert_int_equal(plan_create(g, &p), 0);
+        assert_int_equal(exec_run(p, &(struct exec){0}), 0);
+        assert_true(isfinite(g_f32(y)[0]));
+        assert_false(isfinite(g_f32(y)[Q_ROW]));
+        plan_free(p);
+        graph_free(g);
+        sequence_free(&s);
+    }
 }
 
 /* A window of n keys counts the row itself; ranges of earlier keys become empty; every sequence of a batch alike. */
@@ -254,7 +316,7 @@ static void test_misfits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages_equal_tensors), cmocka_unit_test(test_layer), cmocka_unit_test(test_windows),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages_equal_tensors), cmocka_unit_test(test_layer), cmocka_unit_test(test_infinite_keys_show), cmocka_unit_test(test_windows),
                                        cmocka_unit_test(test_cut_by_threads), cmocka_unit_test(test_misfits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,7 +163,7 @@ static int step(struct world *w, unsigned which, int chunk)
             memcpy(x[i] + (size_t)k * width, w->x[i] + (size_t)token[k] * width, width * sizeof(float));
     }
     size_t out;
-    float *y = compute(w->rec, n, x, &(struct kv_step){rows, n}, NULL, &out);
+    float *y = compute(w->rec, n, x, &(struct kv_step){.rows = rows, .n_rows = n}, NULL, &out);
     for (int k = 0; k < n; k++)
         for (size_t i = 0; i < out; i++) {
             float want = rows[k].position < 0 ? 0.0f : w->want[(size_t)token[k] * out + i], got = y[(size_t)k * out + i];
@@ -219,7 +219,7 @@ static void test_broken_positions(void **state)
         assert_true(!isnan(y[3 * out]) && !isnan(y[5 * out - 1]));
         mem_free(y);
         struct kv_row rows[3] = {{.position = 4, .state = s}, {.position = 6, .state = s}, {.position = 2}};
-        y = compute(&recs[r], 3, w.x, &(struct kv_step){rows, 3}, NULL, &out);
+        y = compute(&recs[r], 3, w.x, &(struct kv_step){.rows = rows, .n_rows = 3}, NULL, &out);
         assert_true(isnan(y[0]) && isnan(y[2 * out - 1]) && isnan(y[2 * out])); /* a gap; no state */
         mem_free(y);
         world_free(&w);

@@ -20,6 +20,8 @@ VEC_FN vec v_fma_if(vmask m, vec x, vec y, vec z) { return v_blend(m, v_fma(x, y
 VEC_FN vec v_max_if(vmask m, vec x, vec y) { return v_blend(m, v_max(x, y), y); }
 VEC_FN vec v_keep(vmask m, vec x) { return (vec){_mm256_and_ps(m.a, x.a), _mm256_and_ps(m.b, x.b)}; }
 
+VEC_FN float v_half(uint16_t h) { return _cvtsh_ss(h); }
+
 /* Eight lanes. */
 typedef __m256 half_vec, half_mask;
 VEC_FN half_vec half_set(float x) { return _mm256_set1_ps(x); }

@@ -20,6 +20,7 @@ VEC_FN unsigned v_nonempty(const int32_t *lo, const int32_t *hi)
 {
     return _mm512_cmplt_epi32_mask(_mm512_loadu_si512(lo), _mm512_loadu_si512(hi));
 }
+VEC_FN float v_half(uint16_t h) { return _cvtsh_ss(h); }
 /* Eight lanes. */
 typedef __m256 half_vec;
 typedef __mmask8 half_mask;
