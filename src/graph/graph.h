@@ -63,6 +63,8 @@ union g_attr {
     struct { float factor; } scale;                     /* scale; clamp: the limit */
     struct { float p; uint64_t stream; } dropout;
     struct { int patch; } unfold;
+    struct { int stride, before, after, groups; enum act_kind act; } conv2d; /* conv2d*: padding before and after the map */
+    struct { int kernel, stride, padding; } pool;       /* max_pool* */
     struct { int gh, gw, h, w; bool bicubic, align_corners, antialias; } interpolate;
     struct { int top_k, groups, top_groups; bool pairs; } route; /* pairs: a group's score is the sum of its two best */
     struct { float scale; bool renormalise; } route_weights; /* and its dx */

@@ -1,30 +1,11 @@
 /* Matrix products as operations: linear and its two gradients, matmul, bias gradients. Each packs the
  * right-hand side, unless the weight brings panels of the graph's format, and calls gemm_run. Knows
- * nothing of tiles. Called through op_table.
- *
- * A weight's packed[] must be there, or not, from the plan on: the plan sizes the scratch by it. */
+ * nothing of tiles. Called through op_table. */
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
 #include "base/err.h"
-#include "graph/op.h"
-
-static size_t pad64(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
-/* Weights are [N,K]; a convolution's [N,C,p,p] counts as [N,C*p*p]. */
-static int weight_rows(const struct g_tensor *w)
-{
-    return w->shape.n ? (int)w->shape.d[0] : 1;
-}
-
-static int weight_cols(const struct g_tensor *w)
-{
-    int64_t n = weight_rows(w);
-    return n ? (int)(g_count(w) / n) : 0;
-}
+#include "graph/op_rhs.h"
 
 static int misfit(const char *op, const struct g_tensor *a, const struct g_tensor *b)
 {
@@ -33,89 +14,16 @@ static int misfit(const char *op, const struct g_tensor *a, const struct g_tenso
                    shape_format(&b->shape, y), dtype_name(b->dt));
 }
 
-/* The format of products with w. */
-static enum gemm_format format_of(const struct g_tensor *w, enum gemm_format compute)
-{
-    return w->kind == G_PARAM && w->param->exact ? GEMM_F32 : compute;
-}
-
 static bool is_f32(const struct g_tensor *t)
 {
     return !t || t->dt == DT_F32;
-}
-
-/* ---- the right-hand side ---- */
-
-/* A matrix of any dtype as the right-hand side. Scratch: [panels | float32 rows of w, when needed]. */
-struct rhs {
-    const struct g_tensor *w;
-    int side;                   /* 0: x W^T, 1: dy W */
-    enum gemm_format format;
-};
-
-static const void *ready_panels(const struct rhs *r)
-{
-    const struct g_param *p = r->w->kind == G_PARAM ? r->w->param : NULL;
-    return p && p->packed_format == r->format ? p->packed[r->side] : NULL;
-}
-
-static bool packs_directly(const struct g_tensor *w)
-{
-    return w->dt == DT_F32 || w->dt == DT_BF16;
-}
-
-static int rhs_k(const struct rhs *r)
-{
-    return r->side ? weight_rows(r->w) : weight_cols(r->w);
-}
-
-static int rhs_n(const struct rhs *r)
-{
-    return r->side ? weight_cols(r->w) : weight_rows(r->w);
-}
-
-static size_t rhs_bytes(const struct rhs *r)
-{
-    if (ready_panels(r))
-        return 0;
-    size_t panels = pad64(gemm_b_bytes(r->format, rhs_k(r), rhs_n(r)));
-    return panels + (packs_directly(r->w) ? 0 : pad64((size_t)g_count(r->w) * sizeof(float)));
-}
-
-/* Rows of w that this thread decodes; a row is a whole number of blocks (checked by the shape rule). */
-static void decode_rows(const struct g_tensor *w, float *out, const struct par *par)
-{
-    const struct dtype_info *info = &dtype_table[w->dt];
-    size_t cols = (size_t)weight_cols(w), lo, hi;
-    size_t row_bytes = cols / info->block_values * info->block_bytes;
-    par_share(par, (size_t)weight_rows(w), 1, &lo, &hi);
-    for (size_t r = lo; r < hi; r++)
-        info->decode((const char *)w->data + r * row_bytes, out + r * cols, cols);
-}
-
-/* Called by the whole team; what it returns is complete after the caller's next barrier. */
-static struct gemm_b rhs_pack(const struct rhs *r, void *scratch, const struct par *par)
-{
-    struct gemm_b b = {r->format, rhs_k(r), rhs_n(r), ready_panels(r)};
-    if (b.panels)
-        return b;
-    const void *src = r->w->data;
-    if (!packs_directly(r->w)) {
-        float *rows = (float *)((char *)scratch + pad64(gemm_b_bytes(r->format, b.K, b.N)));
-        decode_rows(r->w, rows, par);
-        par_barrier(par);
-        src = rows;
-    }
-    gemm_pack_b(r->format, b.K, b.N, src, r->w->dt == DT_BF16, weight_cols(r->w), !r->side, scratch, par);
-    b.panels = scratch;
-    return b;
 }
 
 static int check_weight(const char *op, const struct g_tensor *x, const struct g_tensor *w, int64_t inner)
 {
     if (w->shape.n < 2 || x->dt != DT_F32 || x->shape.n < 1 || g_last(x) != inner)
         return misfit(op, x, w);
-    if (weight_cols(w) % (int)dtype_table[w->dt].block_values)
+    if (op_weight_cols(w) % (int)dtype_table[w->dt].block_values)
         return misfit(op, x, w);
     return 0;
 }
@@ -130,11 +38,11 @@ static const struct g_tensor *optional(const struct g_tensor *t, int i)
 int shape_linear(struct g_tensor *t)
 {
     const struct g_tensor *x = t->in[0], *w = t->in[1], *bias = optional(t, 2), *res = optional(t, 3);
-    TRY(check_weight("linear", x, w, weight_cols(w)));
+    TRY(check_weight("linear", x, w, op_weight_cols(w)));
     t->dt = DT_F32;
     t->shape = x->shape;
-    t->shape.d[t->shape.n - 1] = weight_rows(w);
-    if (bias && (g_count(bias) != weight_rows(w) || (int)dtype_table[bias->dt].block_values != 1))
+    t->shape.d[t->shape.n - 1] = op_weight_rows(w);
+    if (bias && (g_count(bias) != op_weight_rows(w) || (int)dtype_table[bias->dt].block_values != 1))
         return misfit("linear, bias", bias, w);
     if (res && (g_count(res) != g_count(t) || !is_f32(res)))
         return misfit("linear, residual", res, t);
@@ -150,11 +58,11 @@ static void cost_product(double M, double N, double K, double weight_bytes, stru
 /* linear's scratch: [gemm | bias in float32 | right-hand side] */
 void cost_linear(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
 {
-    struct rhs r = {t->in[1], 0, format_of(t->in[1], g->compute)};
-    int M = (int)g_rows(t), N = rhs_n(&r), K = rhs_k(&r);
+    struct op_rhs r = op_rhs_of(t->in[1], 0, g->compute);
+    int M = (int)g_rows(t), N = op_rhs_n(&r), K = op_rhs_k(&r);
     cost_product(M, N, K, (double)g_bytes(t->in[1]), out);
-    out->scratch = pad64(gemm_scratch_bytes(r.format, M, N, K, g->threads)) + pad64((size_t)N * sizeof(float)) +
-                   rhs_bytes(&r);
+    out->scratch = op_pad64(gemm_scratch_bytes(r.format, M, N, K, g->threads)) + op_pad64((size_t)N * sizeof(float)) +
+                   op_rhs_bytes(&r);
 }
 
 static const float *bias_f32(const struct g_tensor *bias, float *scratch, const struct par *par)
@@ -169,15 +77,15 @@ static const float *bias_f32(const struct g_tensor *bias, float *scratch, const 
 void run_linear(const struct g_tensor *t, const struct g_env *env)
 {
     const struct g_tensor *x = t->in[0], *bias = optional(t, 2), *res = optional(t, 3);
-    struct rhs r = {t->in[1], 0, format_of(t->in[1], env->compute)};
-    struct gemm g = {.M = (int)g_rows(t), .N = rhs_n(&r), .K = rhs_k(&r), .A = g_f32(x), .C = g_f32(t),
+    struct op_rhs r = op_rhs_of(t->in[1], 0, env->compute);
+    struct gemm g = {.M = (int)g_rows(t), .N = op_rhs_n(&r), .K = op_rhs_k(&r), .A = g_f32(x), .C = g_f32(t),
                      .act = t->attr.act.act, .residual = res ? g_f32(res) : NULL, .scratch = env->scratch};
     g.lda = g.K;
     g.ldc = g.N;
-    char *rest = (char *)env->scratch + pad64(gemm_scratch_bytes(r.format, g.M, g.N, g.K, env->par.nth));
+    char *rest = (char *)env->scratch + op_pad64(gemm_scratch_bytes(r.format, g.M, g.N, g.K, env->par.nth));
     g.bias = bias_f32(bias, (float *)rest, &env->par);
-    g.B = rhs_pack(&r, rest + pad64((size_t)g.N * sizeof(float)), &env->par);
-    if (!ready_panels(&r) || !is_f32(bias))
+    g.B = op_rhs_pack(&r, rest + op_pad64((size_t)g.N * sizeof(float)), &env->par);
+    if (!op_rhs_ready(&r) || !is_f32(bias))
         par_barrier(&env->par);
     gemm_run(&g, &env->par);
 }
@@ -224,31 +132,31 @@ void grad_linear(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
 int shape_linear_dx(struct g_tensor *t)
 {
     const struct g_tensor *dy = t->in[0], *w = t->in[1];
-    TRY(check_weight("linear_dx", dy, w, weight_rows(w)));
+    TRY(check_weight("linear_dx", dy, w, op_weight_rows(w)));
     t->dt = DT_F32;
     t->shape = dy->shape;
-    t->shape.d[t->shape.n - 1] = weight_cols(w);
+    t->shape.d[t->shape.n - 1] = op_weight_cols(w);
     return 0;
 }
 
 void cost_linear_dx(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
 {
-    struct rhs r = {t->in[1], 1, format_of(t->in[1], g->compute)};
-    int M = (int)g_rows(t), N = rhs_n(&r), K = rhs_k(&r);
+    struct op_rhs r = op_rhs_of(t->in[1], 1, g->compute);
+    int M = (int)g_rows(t), N = op_rhs_n(&r), K = op_rhs_k(&r);
     cost_product(M, N, K, (double)g_bytes(t->in[1]), out);
-    out->scratch = pad64(gemm_scratch_bytes(r.format, M, N, K, g->threads)) + rhs_bytes(&r);
+    out->scratch = op_pad64(gemm_scratch_bytes(r.format, M, N, K, g->threads)) + op_rhs_bytes(&r);
 }
 
 void run_linear_dx(const struct g_tensor *t, const struct g_env *env)
 {
-    struct rhs r = {t->in[1], 1, format_of(t->in[1], env->compute)};
-    struct gemm g = {.M = (int)g_rows(t), .N = rhs_n(&r), .K = rhs_k(&r), .A = g_f32(t->in[0]), .C = g_f32(t),
+    struct op_rhs r = op_rhs_of(t->in[1], 1, env->compute);
+    struct gemm g = {.M = (int)g_rows(t), .N = op_rhs_n(&r), .K = op_rhs_k(&r), .A = g_f32(t->in[0]), .C = g_f32(t),
                      .scratch = env->scratch};
     g.lda = g.K;
     g.ldc = g.N;
-    size_t used = pad64(gemm_scratch_bytes(r.format, g.M, g.N, g.K, env->par.nth));
-    g.B = rhs_pack(&r, (char *)env->scratch + used, &env->par);
-    if (!ready_panels(&r))
+    size_t used = op_pad64(gemm_scratch_bytes(r.format, g.M, g.N, g.K, env->par.nth));
+    g.B = op_rhs_pack(&r, (char *)env->scratch + used, &env->par);
+    if (!op_rhs_ready(&r))
         par_barrier(&env->par);
     gemm_run(&g, &env->par);
 }
@@ -258,7 +166,7 @@ int shape_linear_dw(struct g_tensor *t)
     const struct g_tensor *x = t->in[0], *dy = t->in[1], *dw = t->in[2];
     if (!is_f32(x) || !is_f32(dy) || g_rows(x) != g_rows(dy))
         return misfit("linear_dw", x, dy);
-    if (!is_f32(dw) || weight_rows(dw) != g_last(dy) || weight_cols(dw) != g_last(x))
+    if (!is_f32(dw) || op_weight_rows(dw) != g_last(dy) || op_weight_cols(dw) != g_last(x))
         return misfit("linear_dw", x, dw);
     t->dt = DT_F32;
     t->shape = dw->shape;
@@ -267,20 +175,20 @@ int shape_linear_dw(struct g_tensor *t)
 
 void cost_linear_dw(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
 {
-    int M = weight_rows(t), N = weight_cols(t), K = (int)g_rows(t->in[0]);
+    int M = op_weight_rows(t), N = op_weight_cols(t), K = (int)g_rows(t->in[0]);
     cost_product(K, N, M, 8.0 * M * N, out);
-    out->scratch = pad64(gemm_scratch_bytes(g->compute, M, N, K, g->threads)) + gemm_b_bytes(g->compute, K, N);
+    out->scratch = op_pad64(gemm_scratch_bytes(g->compute, M, N, K, g->threads)) + gemm_b_bytes(g->compute, K, N);
 }
 
 /* dW = dy^T x: the rows of x are the right-hand side, the chain runs over them. */
 void run_linear_dw(const struct g_tensor *t, const struct g_env *env)
 {
     const struct g_tensor *x = t->in[0], *dy = t->in[1], *dw = t->in[2];
-    struct gemm g = {.M = weight_rows(dw), .N = weight_cols(dw), .K = (int)g_rows(x), .A = g_f32(dy),
+    struct gemm g = {.M = op_weight_rows(dw), .N = op_weight_cols(dw), .K = (int)g_rows(x), .A = g_f32(dy),
                      .a_transposed = true, .C = g_f32(dw), .accumulate = true, .scratch = env->scratch};
     g.lda = g.M;
     g.ldc = g.N;
-    char *panels = (char *)env->scratch + pad64(gemm_scratch_bytes(env->compute, g.M, g.N, g.K, env->par.nth));
+    char *panels = (char *)env->scratch + op_pad64(gemm_scratch_bytes(env->compute, g.M, g.N, g.K, env->par.nth));
     gemm_pack_b(env->compute, g.K, g.N, g_f32(x), false, g.N, false, panels, &env->par);
     g.B = (struct gemm_b){env->compute, g.K, g.N, panels};
     par_barrier(&env->par);

@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "graph/exec.h"
 #include "graph/experts.h"
+#include "graph/maps.h"
 #include "graph/op.h"
 #include "nunchi/error.h"
 
@@ -201,6 +202,40 @@ static struct g_tensor *case_wkv(struct ctx *c)
     struct g_tensor *k = value(c, SHAPE2(7, 18)), *v = value(c, SHAPE2(7, 18)), *decay = weight(c, SHAPE1(18));
     return g_wkv(c->g, k, v, decay, weight(c, SHAPE1(18)), where(c), -1);
 }
+/* Dense with stride and uneven padding, pointwise, grouped, depthwise; the last two variants with all that may follow. */
+static struct g_tensor *case_conv2d(struct ctx *c)
+{
+    static const struct { int O, k, groups, side; struct conv2d_how how; } forms[] = {
+        {3, 3, 1, 2, {2, 1, 2, 1, ACT_NONE}}, {5, 1, 1, 3, {1, 0, 0, 1, ACT_NONE}}, {4, 2, 2, 2, {1, 0, 0, 2, ACT_NONE}},
+        {4, 3, 4, 2, {2, 1, 1, 4, ACT_NONE}}, {3, 2, 1, 2, {1, 0, 0, 1, ACT_SILU}}, {4, 3, 4, 3, {1, 1, 1, 4, ACT_GELU}}};
+    int O = forms[c->variant].O, k = forms[c->variant].k, side = forms[c->variant].side;
+    struct g_tensor *x = value(c, SHAPE4(2, 3, 3, 4)), *w = weight(c, SHAPE4(O, k, k, 4 / forms[c->variant].groups));
+    if (c->variant < 4)
+        return g_conv2d(c->g, &forms[c->variant].how, x, w, NULL, NULL, NULL);
+    struct g_tensor *bias = weight(c, SHAPE1(O)), *scale = value(c, SHAPE1(O));
+    return g_conv2d(c->g, &forms[c->variant].how, x, w, bias, scale, value(c, SHAPE4(2, side, side, O)));
+}
+/* Values further apart than the steps of the differences: who is greatest does not change. */
+static struct g_tensor *case_max_pool(struct ctx *c)
+{
+    struct g_tensor *x = value(c, SHAPE4(1, 5, 4, 3));
+    for (int i = 0; i < 60; i++)
+        c->leaf[0].data[i] = (float)(i * 37 % 60) - 30.0f;
+    return c->variant ? g_max_pool(c->g, x, 2, 2, 0) : g_max_pool(c->g, x, 3, 2, 1);
+}
+static struct g_tensor *case_scale_maps(struct ctx *c)
+{
+    return g_scale_maps(c->g, value(c, SHAPE4(2, 2, 3, 5)), value(c, SHAPE2(2, 5)));
+}
+static struct g_tensor *case_stats_scale(struct ctx *c)
+{
+    static const float var[3] = {0.5f, 2.0f, 0.01f};
+    return g_stats_scale(c->g, weight(c, SHAPE1(3)), g_const(c->g, DT_F32, SHAPE1(3), var, true), 1e-3f);
+}
+static struct g_tensor *case_stats_shift(struct ctx *c)
+{
+    return g_stats_shift(c->g, weight(c, SHAPE1(7)), numbers(c, SHAPE1(7)), value(c, SHAPE1(7)));
+}
 static struct g_tensor *case_act(struct ctx *c)
 {
     return g_act(c->g, value(c, SHAPE2(3, 7)), (enum act_kind)(c->variant + 1));
@@ -341,6 +376,11 @@ static const struct { enum g_op op; int variants; struct g_tensor *(*build)(stru
     {OP_unfold, 1, case_unfold},
     {OP_interpolate, 16, case_interpolate},
     {OP_mean_pool, 1, case_mean_pool},
+    {OP_conv2d, 6, case_conv2d},
+    {OP_max_pool, 2, case_max_pool},
+    {OP_scale_maps, 1, case_scale_maps},
+    {OP_stats_scale, 1, case_stats_scale},
+    {OP_stats_shift, 1, case_stats_shift},
     {OP_cross_entropy, 1, case_cross_entropy},
     {OP_sigmoid_loss, 1, case_sigmoid_loss},
     {OP_route_weights, 2, case_route_weights},
