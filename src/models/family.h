@@ -35,6 +35,7 @@ weight_when_fn W_ONE_NORM;       /* parallel wiring without facts.two_norms */
 weight_when_fn W_TWO_NORMS;      /* any other */
 weight_when_fn W_HEAD;           /* facts.use_head */
 weight_when_fn W_CONNECTOR_BIAS; /* connector facts */
+weight_when_fn W_NEWLINE;        /* facts of the family: newline */
 weight_when_fn W_CONV_BIAS;      /* facts.ssm.conv_bias */
 weight_when_fn W_SSM_BIAS;       /* facts.ssm.bias */
 weight_when_fn W_SSM_NORM;       /* facts.ssm.norm */
@@ -99,6 +100,8 @@ struct family_facts {
     int image_token;                 /* id of the placeholder; -1: text only */
     int video_token;                 /* of a video's; 0: no videos */
     int feature_layers[8], n_feature_layers; /* indices into hidden states; negative from the end */
+    bool newline;                    /* rows of features end with a learned vector */
+    int max_tiles_kept;              /* grids of more tiles' features are shrunk to so many; 0: never */
     int drop_class;                  /* vision_feature_select_strategy "default" */
     int projector_act;
     bool connector_bias;

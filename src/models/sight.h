@@ -37,14 +37,15 @@ struct sight_row {
     /* Where its tokens stand in three directions (time, row, column), from 0: at[features][3]. Text goes on after the
      * greatest. NULL: one after the other. */
     int (*places)(const struct model *m, const struct preprocess_plan *p, double seconds, int32_t (*at)[3]);
+    bool by_size;                /* features depend on the original's sides, not on the tiles' alone */
     bool both_ways;              /* tokens of one picture see each other */
     bool prefix;                 /* so do all tokens of the first prompt */
 };
 
 /* NUN_EUNSUP when the family takes no pictures. */
 int sight_of(const struct model *m, const char *place, const struct sight_row **out);
-/* Pictures of equal keys are encoded together: the plan without what the tower does not see. */
-struct preprocess_plan sight_key(const struct preprocess_plan *p);
+/* Pictures of equal keys are encoded together: the plan without what their features do not depend on. */
+struct preprocess_plan sight_key(const struct model *m, const struct preprocess_plan *p);
 /* The plan of a tower of one fixed square, as training draws its pictures. */
 struct preprocess_plan sight_square_plan(const struct model *m);
 
@@ -53,6 +54,9 @@ struct preprocess_plan sight_square_plan(const struct model *m);
 /* pixels through the tower: the states of the wanted layers, joined along the width, [pictures * *tokens, width]; with
  * drop_class without the class token. */
 struct g_tensor *sight_tower(struct graph *g, const struct model *m, struct g_tensor *pixels, int *tokens);
+/* The same of any stack, and with or without its class token. */
+struct g_tensor *sight_tower_of(struct graph *g, const struct model *m, const struct nn_stack *tower, bool drop_class,
+                                struct g_tensor *pixels, int *tokens);
 int sight_tower_tokens(const struct model *m); /* of one tile of the tower's own size */
 /* x through the two-layer connector: norm where there is one, linear, activation, linear. */
 struct g_tensor *sight_connect(struct graph *g, const struct model *m, struct g_tensor *x);

@@ -17,10 +17,11 @@ int sight_of(const struct model *m, const char *place, const struct sight_row **
     return *out ? 0 : err_set(NUN_EUNSUP, "%s: %s takes no pictures", place, m->family->architecture);
 }
 
-struct preprocess_plan sight_key(const struct preprocess_plan *p)
+struct preprocess_plan sight_key(const struct model *m, const struct preprocess_plan *p)
 {
     struct preprocess_plan key = *p;
-    key.width = key.height = 0;
+    if (!m->family->sight->by_size)
+        key.width = key.height = 0;
     key.together = p->together > 1;
     return key;
 }
@@ -72,9 +73,9 @@ int sight_tower_tokens(const struct model *m)
 }
 
 /* The states of the wanted layers, joined along the width. */
-static struct g_tensor *wanted_layers(struct graph *g, const struct model *m, struct g_tensor *x, int batch, int tokens)
+static struct g_tensor *wanted_layers(struct graph *g, const struct model *m, const struct nn_stack *v, struct g_tensor *x,
+                                      int batch, int tokens)
 {
-    const struct nn_stack *v = &m->vision;
     int n = m->facts.n_feature_layers, most = 0;
     struct nn_seq seq = nn_seq_full(g, batch, tokens);
     struct g_tensor *pick[8] = {0};
@@ -91,17 +92,23 @@ static struct g_tensor *wanted_layers(struct graph *g, const struct model *m, st
     return n == 1 ? pick[0] : g_concat(g, 1, n, pick);
 }
 
-struct g_tensor *sight_tower(struct graph *g, const struct model *m, struct g_tensor *pixels, int *tokens)
+struct g_tensor *sight_tower_of(struct graph *g, const struct model *m, const struct nn_stack *v, bool drop_class,
+                                struct g_tensor *pixels, int *tokens)
 {
-    int batch = pixels ? (int)pixels->shape.d[0] : 0, T = 0;
-    int64_t width = (int64_t)m->facts.n_feature_layers * m->vision.facts.hidden;
-    struct g_tensor *x = nn_patches(g, &m->vision, pixels, &T);
-    x = wanted_layers(g, m, x, batch, T);
-    *tokens = T - drops_class(m);
-    if (!drops_class(m))
+    int batch = pixels ? (int)pixels->shape.d[0] : 0, T = 0, drop = drop_class && v->w[NN_class_w];
+    int64_t width = (int64_t)m->facts.n_feature_layers * v->facts.hidden;
+    struct g_tensor *x = nn_patches(g, v, pixels, &T);
+    x = wanted_layers(g, m, v, x, batch, T);
+    *tokens = T - drop;
+    if (!drop)
         return x;
     x = g_slice(g, g_reshape(g, x, SHAPE3(batch, T, width)), 1, 1, T);
     return g_reshape(g, x, SHAPE2((int64_t)batch * (T - 1), width));
+}
+
+struct g_tensor *sight_tower(struct graph *g, const struct model *m, struct g_tensor *pixels, int *tokens)
+{
+    return sight_tower_of(g, m, &m->vision, m->facts.drop_class, pixels, tokens);
 }
 
 struct g_tensor *sight_connect(struct graph *g, const struct model *m, struct g_tensor *x)

@@ -18,6 +18,7 @@ bool W_QK_NORM(const struct weight_ask *a) { return a->f->qk_norm; }
 bool W_ONE_NORM(const struct weight_ask *a) { return a->f->wiring == NN_PARALLEL && !a->f->two_norms; }
 bool W_TWO_NORMS(const struct weight_ask *a) { return !W_ONE_NORM(a); }
 bool W_HEAD(const struct weight_ask *a) { return a->f->use_head; }
+bool W_NEWLINE(const struct weight_ask *ask) { return ask->m->facts.newline; }
 bool W_CONNECTOR_BIAS(const struct weight_ask *a) { return a->m->facts.connector_bias; }
 bool W_CONV_BIAS(const struct weight_ask *a) { return a->f->ssm.conv_bias; }
 bool W_SSM_BIAS(const struct weight_ask *a) { return a->f->ssm.bias; }

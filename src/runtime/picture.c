@@ -16,6 +16,12 @@ enum { KEPT_PLANS = 8 };
 
 /* ---- making -------------------------------------------------------------------------------- */
 
+static bool same_key(const struct nun_model *m, const struct preprocess_plan *a, const struct preprocess_plan *b)
+{
+    struct preprocess_plan x = sight_key(m->model, a), y = sight_key(m->model, b);
+    return !memcmp(&x, &y, sizeof x);
+}
+
 static int find_places(const struct nun_model *m, struct picture *p)
 {
     const struct sight_row *row = m->model->family->sight;
@@ -23,6 +29,30 @@ static int find_places(const struct nun_model *m, struct picture *p)
         return 0;
     p->places = mem_calloc(MEM_RUNTIME, (size_t)p->n_features, sizeof *p->places);
     return p->places ? row->places(m->model, &p->plan, p->seconds, p->places) : NUN_ENOMEM;
+}
+
+/* Frames of several sizes are one video where the processor makes the same of them all. */
+static int cut(const struct nun_model *m, const struct preprocess_facts *f, const struct preprocess_input *first,
+               const struct image *frames, struct picture *p)
+{
+    struct preprocess_input in = *first;
+    struct preprocess_plan plan = p->plan;
+    bool alike = true;
+    size_t each = p->floats / (size_t)p->plan.frames;
+    for (int i = 1; i < p->plan.frames; i++)
+        alike = alike && frames[i].width == in.width && frames[i].height == in.height;
+    if (alike)
+        return preprocess_tiles(f, &p->plan, frames, p->pixels, p->floats);
+    for (int i = 0; i < p->plan.frames; i++) {
+        in.width = plan.width = frames[i].width;
+        in.height = plan.height = frames[i].height;
+        TRY(preprocess_plan(f, &in, &plan));
+        if (plan.tiles != p->plan.tiles || plan.tile_width != p->plan.tile_width || plan.tile_height != p->plan.tile_height)
+            return err_set(NUN_EFORMAT, "frame %d has %d x %d pixels, the first %d x %d", i, in.width, in.height, first->width,
+                           first->height);
+        TRY(preprocess_frame(f, &plan, &frames[i], p->pixels + (size_t)i * each, each));
+    }
+    return 0;
 }
 
 static int preprocess(const struct nun_model *m, const struct picture_source *s, const struct image *frames, struct picture *p)
@@ -39,10 +69,10 @@ static int preprocess(const struct nun_model *m, const struct picture_source *s,
     if (!(p->pixels = mem_alloc(MEM_RUNTIME, p->floats * sizeof *p->pixels)))
         return NUN_ENOMEM;
     TRY(find_places(m, p));
-    TRY(preprocess_tiles(f, &p->plan, frames, p->pixels, p->floats));
+    TRY(cut(m, f, &in, frames, p));
     struct digest parts[2];
     digest_of(p->pixels, p->floats * sizeof *p->pixels, &parts[0]);
-    struct preprocess_plan key = sight_key(&p->plan);
+    struct preprocess_plan key = sight_key(m->model, &p->plan);
     digest_of(&key, sizeof key, &parts[1]);
     digest_of(parts, sizeof parts, &p->identity);
     return 0;
@@ -55,9 +85,6 @@ static int decode(const struct nun_model *m, const struct picture_source *s, str
         int rc = image_decode(s->bytes[i], &o, &frames[i]);
         if (rc < 0)
             return err_at(rc, "%s", s->places[i]);
-        if (frames[i].width != frames[0].width || frames[i].height != frames[0].height)
-            return err_set(NUN_EFORMAT, "%s: a frame of %d x %d pixels, the first has %d x %d", s->places[i], frames[i].width,
-                           frames[i].height, frames[0].width, frames[0].height);
     }
     return 0;
 }
@@ -219,7 +246,7 @@ static int bucket_of(int n)
 static int encode_batch(struct nun_model *m, struct picture *const *pictures, int n)
 {
     struct image_plan *p;
-    struct preprocess_plan key = sight_key(&pictures[0]->plan);
+    struct preprocess_plan key = sight_key(m->model, &pictures[0]->plan);
     size_t floats = pictures[0]->floats, features = (size_t)pictures[0]->n_features * (size_t)m->model->text.facts.hidden;
     TRY(image_plan_get(m, &key, bucket_of(n), floats, &p));
     for (int i = 0; i < p->pictures; i++)
@@ -237,12 +264,6 @@ static int encode_batch(struct nun_model *m, struct picture *const *pictures, in
     return 0;
 }
 
-static bool same_key(const struct picture *a, const struct picture *b)
-{
-    struct preprocess_plan x = sight_key(&a->plan), y = sight_key(&b->plan);
-    return !memcmp(&x, &y, sizeof x);
-}
-
 int engine_encode(struct nun_model *m, struct picture *const *pictures, int n)
 {
     for (int from = 0; from < n; from++) {
@@ -252,7 +273,7 @@ int engine_encode(struct nun_model *m, struct picture *const *pictures, int n)
             bool twice = false; /* the same picture in two sequences */
             for (int k = 0; k < waiting; k++)
                 twice = twice || batch[k] == pictures[i];
-            if (!pictures[i]->features && !twice && same_key(pictures[i], pictures[from]))
+            if (!pictures[i]->features && !twice && same_key(m, &pictures[i]->plan, &pictures[from]->plan))
                 batch[waiting++] = pictures[i];
         }
         if (!pictures[from]->features)

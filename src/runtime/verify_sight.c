@@ -44,8 +44,9 @@ static double case_fps(const struct verify_case *c)
 static int make_all(struct verify_case *c, const int32_t *ids, int n, struct arena *arena, struct verify_sight *s)
 {
     const json_t *images = json_object_get(c->json, "images"), *videos = json_object_get(c->json, "videos");
+    const json_t *frames = json_object_get(c->json, "frames"); /* of the only video */
     const struct family_facts *f = &c->m->model->facts;
-    size_t total = json_array_size(images) + json_array_size(videos), image = 0, video = 0, left = 0;
+    size_t total = json_array_size(images) + json_array_size(videos) + (frames != NULL), image = 0, video = 0, left = 0;
     bool nested = json_is_true(json_object_get(c->json, "nested"));
     if (!(s->at = arena_array(arena, total + 1, sizeof(struct picture *))))
         return NUN_ENOMEM;
@@ -57,7 +58,7 @@ static int make_all(struct verify_case *c, const int32_t *ids, int n, struct are
             left--;
             continue;
         }
-        const json_t *names = is_video ? json_array_get(videos, video++) : json_array_get(images, image++);
+        const json_t *names = !is_video ? json_array_get(images, image++) : frames ? frames : json_array_get(videos, video++);
         TRY(make(c, names, case_fps(c), nested ? (int)total : 1, arena, &s->at[s->n]));
         left = (size_t)s->at[s->n++]->n_features - 1;
     }
@@ -124,7 +125,20 @@ static int write_grids(struct verify_case *c, struct picture *const *p, int n, s
     return write_numbers(p, n, 3, fill_grid, arena, out, count);
 }
 
+/* Pictures of each prompt's part: each alone, or all together. */
+static int write_counts(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count)
+{
+    bool together = p[0]->plan.together > 1;
+    *count = together ? 1 : (size_t)n;
+    if (!(*out = arena_array(arena, *count, sizeof **out)))
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < *count; i++)
+        (*out)[i] = together ? (float)n : 1;
+    return 0;
+}
+
 static const struct output_row outputs[] = {
+    {"batch_num_images", false, write_counts},
     {"pixel_values", false, write_pixels},
     {"pixel_values_images", false, write_pixels},
     {"pixel_values_videos", true, write_pixels},
