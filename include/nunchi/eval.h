@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 struct nun_eval_options {
-    const char *task;      /* "scenes" */
+    const char *task;      /* "scenes", "perplexity" */
     const char *data;      /* a dataset; NULL: one is made for the time of the call in `scratch` */
     const char *scratch;   /* an existing folder for that */
     const char *split;     /* NULL: "test" */
@@ -21,6 +21,8 @@ struct nun_eval_options {
     double rescale;        /* and at that scale; 0: as they are */
     int batch;             /* answers in the making at once; 0: 32 */
     int max_tokens;        /* of an answer; 0: 256 */
+    const char *text;      /* perplexity: the text's file */
+    int window;            /* perplexity: positions in sight at once; 0: 512, or what the context holds */
     const char *report;    /* HTML file to write; NULL: none */
     /* Non-zero stops. May be NULL. */
     int (*progress)(void *arg, const char *what, size_t done, size_t of, double right);
@@ -32,6 +34,9 @@ struct nun_eval_share { int asked, right; double share, low, high; };
 struct nun_eval_kind { const char *name; struct nun_eval_share share; };
 struct nun_eval_pope { const char *name; int yes, no; double accuracy, precision, recall, f1, yes_ratio; };
 
+/* Of a text, token by token: the mean of -log p, its exponential, and that one's standard error. */
+struct nun_eval_text { size_t tokens, window; double surprise, perplexity, error; };
+
 enum { NUN_EVAL_KINDS = 16, NUN_EVAL_NEGATIVES = 4 };
 struct nun_eval_result {
     size_t pictures, questions;
@@ -40,6 +45,7 @@ struct nun_eval_result {
     struct nun_eval_kind kind[NUN_EVAL_KINDS];
     struct nun_eval_pope pope[NUN_EVAL_NEGATIVES];
     int n_kinds, n_pope;
+    struct nun_eval_text text;     /* perplexity */
     size_t generated_tokens, prompt_tokens, cached_tokens;
     double seconds;                /* of asking and answering */
 };

@@ -93,6 +93,18 @@ static json_t *result_json(const char *task, const struct nun_eval_options *o, c
     return out;
 }
 
+static void print_text(const struct nun_eval_text *t, double seconds)
+{
+    printf("perplexity %.4f +- %.4f over %zu tokens in windows of %zu, %.1f s\n", t->perplexity, t->error, t->tokens, t->window, seconds);
+}
+
+static json_t *text_json(const struct nun_eval_options *o, const struct nun_eval_result *r)
+{
+    return json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f}", "task", o->task, "text", o->text, "tokens", (json_int_t)r->text.tokens,
+                     "window", (json_int_t)r->text.window, "surprise", r->text.surprise, "perplexity", r->text.perplexity,
+                     "error", r->text.error, "seconds", r->seconds);
+}
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 static int run_task(struct cli *c, struct nun_model *m, struct nun_eval_options *o)
@@ -111,7 +123,9 @@ static int run_task(struct cli *c, struct nun_model *m, struct nun_eval_options 
     }
     TRY(rc);
     if (c->json)
-        cli_print_json(result_json(o->task, o, &r), true);
+        cli_print_json(r.text.tokens ? text_json(o, &r) : result_json(o->task, o, &r), true);
+    else if (r.text.tokens)
+        print_text(&r.text, r.seconds);
     else
         print_table(&r);
     if (o->report)
@@ -126,7 +140,7 @@ static int run_tasks(struct cli *c, struct nun_model *m, const char *scratch)
         .seed = (uint64_t)c->value[OPT_seed].number, .count = cli_int(c, OPT_count),
         .questions = cli_int(c, OPT_questions), .quality = cli_int(c, OPT_quality),
         .rescale = cli_real(c, OPT_rescale), .batch = cli_int(c, OPT_parallel),
-        .report = cli_text(c, OPT_report)};
+        .text = cli_text(c, OPT_text), .window = cli_int(c, OPT_ctx_size), .report = cli_text(c, OPT_report)};
     if (!o.task)
         o.task = nun_eval_task(0, NULL);
     int rc = 0;

@@ -16,6 +16,7 @@ struct task {
 };
 static const struct task tasks[] = {
     {"scenes", "questions about pictures of the bundled world", eval_scenes},
+    {"perplexity", "how surprised the model is by a text", eval_perplexity},
 };
 enum { TASKS = sizeof tasks / sizeof *tasks };
 
@@ -60,7 +61,7 @@ PUBLIC int nun_eval(struct nun_model *m, const struct nun_eval_options *options,
         if (!strcmp(tasks[i].name, o.task))
             task = &tasks[i];
     rc = task ? task->run(m, &o, &samples, out)
-              : err_set(NUN_EARG, "eval: unknown task %s; there is %s", o.task, tasks[0].name);
+              : err_set(NUN_EARG, "eval: unknown task %s; there are %s and %s", o.task, tasks[0].name, tasks[1].name);
     if (rc >= 0 && o.report)
         rc = eval_report(&o, &info, out, &samples);
     arena_free(&samples.arena);

@@ -27,6 +27,9 @@ struct eval_samples {
 /* task_scenes.c */
 int eval_scenes(struct nun_model *m, const struct nun_eval_options *o, struct eval_samples *samples,
                 struct nun_eval_result *out);
+/* task_perplexity.c */
+int eval_perplexity(struct nun_model *m, const struct nun_eval_options *o, struct eval_samples *samples,
+                    struct nun_eval_result *out);
 /* report.c: one HTML file that needs nothing beside it. */
 int eval_report(const struct nun_eval_options *o, const struct nun_model_info *model, const struct nun_eval_result *r,
                 const struct eval_samples *samples);

@@ -625,6 +625,28 @@ def case_eval():
         contains(nunchi(*args)[0], "95 % interval", "\nall ")
 
 
+def case_perplexity():
+    """What a text surprises more than its beginning is what its tokens were given; windows change little."""
+    model = shared("vectors/stories260k/stories260K.gguf")
+    start = "Once upon a time"
+    told = json.loads(nunchi("run", model, "--raw", "--json", "--compute", "f32", "--temp", "0", "-n", "120", "--logprobs", "1", start)[0])
+
+    def surprise(text, *more):
+        with tempfile.NamedTemporaryFile("w") as f:
+            f.write(text)
+            f.flush()
+            return json.loads(nunchi("eval", model, "perplexity", "-f", f.name, "--compute", "f32", "--json", *more)[0])
+
+    whole, begin = surprise(start + told["text"]), surprise(start)
+    check(whole["tokens"] == begin["tokens"] + 120, "%s %s" % (whole, begin))
+    got = whole["surprise"] * whole["tokens"] - begin["surprise"] * begin["tokens"]
+    want = -sum(t["logprob"] for t in told["logprobs"])
+    check(abs(got - want) < 1e-3, "expected %g, found %g" % (want, got))
+    short = surprise(start + told["text"], "-c", "32")
+    check(short["tokens"] == whole["tokens"] and whole["perplexity"] < short["perplexity"] < 2 * whole["perplexity"], "%s %s" % (whole, short))
+    contains(nunchi("eval", model, "perplexity", status=2)[1], "--text")
+
+
 def case_foreign_pictures():
     """Pictures drawn by another program after docs/scenes.md."""
     need_model()
