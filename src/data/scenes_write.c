@@ -43,7 +43,7 @@ static int write_file(const char *path, const struct buf *bytes)
 static int write_picture(struct writer *w, const struct scene *s, const char *format, const char *name)
 {
     char path[PATH_BYTES];
-    struct image img = {s->side, s->side, 3, w->rgb};
+    struct image img = {.width = s->side, .height = s->side, .channels = 3, .data = w->rgb};
     TRY(path_join(path, sizeof path, w->o->dir, name));
     TRY(scene_draw(s, w->rgb, w->scratch));
     buf_reset(&w->file);

@@ -115,19 +115,36 @@ static int run_codec(struct image_job *job)
 
 /* ---- transparency ---- */
 
+static unsigned blend_rounded(unsigned colour, unsigned alpha, unsigned background)
+{
+    unsigned t = colour * alpha + background * (255 - alpha) + 128;
+    return (t + (t >> 8)) >> 8;
+}
+
+static unsigned blend_cut(unsigned colour, unsigned alpha, unsigned background)
+{
+    double share = alpha / 255.0;
+    return (unsigned)((1 - share) * background + share * colour);
+}
+
+static unsigned blend_none(unsigned colour, unsigned alpha, unsigned background)
+{
+    (void)alpha, (void)background;
+    return colour;
+}
+
+typedef unsigned blend_fn(unsigned colour, unsigned alpha, unsigned background);
 
 /* Front to back: a pixel of three bytes never overtakes its source of four. */
-static void rgba_to_rgb(struct image *img, bool blend, unsigned background)
+static void rgba_to_rgb(struct image *img, blend_fn *blend, unsigned background)
 {
     const uint8_t *from = img->data;
     uint8_t *to = img->data;
     size_t count = (size_t)img->width * (size_t)img->height;
     for (size_t i = 0; i < count; i++, from += 4, to += 3) {
-        unsigned alpha = blend ? from[3] : 255;
-        for (int c = 0; c < 3; c++) {
-            unsigned t = from[c] * alpha + background * (255 - alpha) + 128;
-            to[c] = (uint8_t)((t + (t >> 8)) >> 8);
-        }
+        unsigned alpha = from[3];
+        for (int c = 0; c < 3; c++)
+            to[c] = (uint8_t)blend(from[c], alpha, background);
     }
     img->channels = 3;
 }
@@ -148,8 +165,11 @@ static int rgb_to_rgba(struct image *img)
 
 int image_apply_alpha(struct image *img, enum image_alpha alpha)
 {
-    static const struct { bool blend; uint8_t background; } rows[IMAGE_ALPHA_COUNT] = {
-        [IMAGE_ALPHA_DROP] = {false, 0}, [IMAGE_ALPHA_WHITE] = {true, 255}, [IMAGE_ALPHA_BLACK] = {true, 0},
+    static const struct { blend_fn *blend; uint8_t background; } rows[IMAGE_ALPHA_COUNT] = {
+        [IMAGE_ALPHA_DROP] = {blend_none, 0},
+        [IMAGE_ALPHA_WHITE] = {blend_rounded, 255},
+        [IMAGE_ALPHA_BLACK] = {blend_rounded, 0},
+        [IMAGE_ALPHA_WHITE_CUT] = {blend_cut, 255},
     };
     if ((unsigned)alpha >= IMAGE_ALPHA_COUNT || img->channels < 3)
         return err_set(NUN_EARG, "picture: expected an alpha rule and RGB, found rule %d and %d channels",
@@ -213,7 +233,10 @@ int image_orient(struct image *img, int orientation)
 static int finish(struct image_job *job, const struct image_options *opt)
 {
     TRY(image_apply_alpha(job->out, opt->alpha));
-    return opt->apply_orientation ? image_orient(job->out, job->orientation) : 0;
+    if (opt->apply_orientation)
+        TRY(image_orient(job->out, job->orientation));
+    job->out->one_band = job->one_band;
+    return 0;
 }
 
 int image_decode(struct span bytes, const struct image_options *opt, struct image *out)

@@ -12,6 +12,7 @@
 struct image {
     int width, height, channels;
     uint8_t *data;
+    bool one_band; /* the file had grey or a palette and no alpha: some processors resize such pictures otherwise */
 };
 
 /* What becomes of transparency. Only KEEP yields four channels, and then always four. */
@@ -20,6 +21,7 @@ enum image_alpha {
     IMAGE_ALPHA_WHITE, /* blended over white, rounded as Pillow's paste */
     IMAGE_ALPHA_BLACK, /* blended over black */
     IMAGE_ALPHA_KEEP,
+    IMAGE_ALPHA_WHITE_CUT, /* blended over white and cut to a byte: Chameleon */
     IMAGE_ALPHA_COUNT
 };
 

@@ -11,7 +11,7 @@ struct image_job {
     bool header_only;   /* stop after image_job_begin() and the orientation */
     int width, height;  /* as stored */
     int orientation;    /* 1..8; set by the codec when the file says so */
-    bool has_alpha;
+    bool has_alpha, one_band;
     struct image *out;
 };
 

@@ -111,6 +111,7 @@ static int read_picture(struct jpeg_reader *r)
     if (r->job->header_only)
         return 0;
     bool cmyk = r->jpeg.num_components == 4;
+    r->job->one_band = r->jpeg.num_components == 1;
     r->jpeg.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
     if (cmyk && !(r->row = mem_alloc(MEM_MEDIA, (size_t)r->jpeg.image_width * 4)))
         return NUN_ENOMEM;

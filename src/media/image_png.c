@@ -71,6 +71,7 @@ static int set_transforms(struct png_reader *r)
     }
     if (!(type & PNG_COLOR_MASK_COLOR))
         png_set_gray_to_rgb(png);
+    r->job->one_band = type == PNG_COLOR_TYPE_GRAY || type == PNG_COLOR_TYPE_PALETTE;
     return keyed || (type & PNG_COLOR_MASK_ALPHA) ? 4 : 3;
 }
 

@@ -168,6 +168,10 @@ int preprocess_reference_shape(const struct preprocess_facts *f, const struct pr
 int preprocess_reference(const struct preprocess_facts *f, const struct preprocess_plan *plans, size_t n,
                          const float *const *tiles, float *out, size_t capacity);
 
+/* pixel_attention_mask (Idefics): [all tiles, H, W] of the largest, 1 where there is picture. */
+int preprocess_reference_mask(const struct preprocess_facts *f, const struct preprocess_plan *plans, size_t n,
+                              uint8_t *out, size_t capacity);
+
 /* ---- families of one tile, in one call ------------------------------------------------------------------- */
 
 /* The output's sides for a picture of width x height. */

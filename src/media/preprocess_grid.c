@@ -260,7 +260,7 @@ static int pan_piece_size(const struct preprocess_facts *f, const struct preproc
 
 const struct preprocess_strategy preprocess_anyres = {
     anyres_plan, anyres_tokens, NULL, NULL, .must_resize = true, .layout = LAYOUT_PADDED,
-    .video_layout = LAYOUT_FRAMES,
+    .video_layout = LAYOUT_PADDED,
 };
 
 const struct preprocess_strategy preprocess_dynamic = {

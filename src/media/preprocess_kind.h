@@ -36,15 +36,14 @@ enum preprocess_size_form {
 /* What a budget leaves for one frame, at least 1 each. */
 struct preprocess_room { int64_t tiles, pixels; };
 
+/* The shapes that reference processors give, rows of preprocess_layout.c. */
 enum preprocess_layout {
-    LAYOUT_FLAT,      /* [all tiles, 3, H, W] */
-    LAYOUT_PADDED,    /* [pictures, most tiles, 3, H, W], absent tiles zero */
-    LAYOUT_FRAMES,    /* video: [1, frames, 3, H, W] */
-    LAYOUT_LARGEST,   /* [pictures, 3, H, W] of the largest, padded below and to the right with zero */
-    LAYOUT_LIST,      /* [1, all tiles, 3, H, W] */
-    LAYOUT_SLOTS,     /* [1, pictures, max_tiles, 3, H, W] */
-    LAYOUT_MERGED,    /* [patches, 3 * temporal * patch * patch], merge x merge patches together */
-    LAYOUT_PATCHES,   /* [1, patches, patch * patch * 3] */
+    LAYOUT_FLAT,    /* [all tiles, 3, H, W], smaller ones padded below and to the right with zero */
+    LAYOUT_PADDED,  /* [pictures, most tiles, 3, H, W], absent tiles zero */
+    LAYOUT_LIST,    /* [1, all tiles, 3, H, W] */
+    LAYOUT_SLOTS,   /* [1, pictures, max_tiles, 3, H, W], absent tiles zero */
+    LAYOUT_MERGED,  /* [patches, 3 * temporal * patch * patch], merge x merge patches together */
+    LAYOUT_PATCHES, /* [1, patches, patch * patch * 3] */
 };
 
 /* How a family comes from a picture to its tiles. */
@@ -58,6 +57,7 @@ struct preprocess_strategy {
     int (*piece_size)(const struct preprocess_facts *f, const struct preprocess_rect *piece, int *width, int *height);
     bool overview_of_canvas; /* it is made from the resized picture, not from the original */
     bool pads_with_zero;     /* after normalising; else with bytes before */
+    bool nearest_for_one_band; /* grey and palettes are resized as palettes: without a filter */
     bool must_resize;        /* do_resize may not be false */
     enum preprocess_layout layout, video_layout;
 };
@@ -78,6 +78,8 @@ struct preprocess_kind {
 
 /* The row of a processor's name. */
 int preprocess_find_kind(const char *place, const char *name, const struct preprocess_kind **out);
+/* The row for videos of the same family; NULL: none. */
+const struct preprocess_kind *preprocess_video_kind(const struct preprocess_kind *pictures);
 /* The name as newer files have it; returns out. */
 const char *preprocess_kind_name(const struct preprocess_kind *kind, char *out, size_t cap);
 

@@ -153,8 +153,8 @@ static const struct preprocess_kind kinds[] = {
     {"ConvNext", USES_CROP_PCT, SIZE_EDGE, false, &preprocess_fixed,
      {USUAL, HALF_COLOURS, EDGE(384), BILINEAR, .crop_pct = 224 / 256.0}, settle_crop_pct},
     {"Chameleon", USES_CROP, SIZE_EDGE_OR_BOTH, false, &preprocess_fixed,
-     {.do_resize = true, .do_rescale = true, .rescale_factor = 0.0078, .do_normalize = true, RGB, ON_WHITE,
-      NO_COLOURS, EDGE(512), CROP(512), LANCZOS}, NULL},
+     {.do_resize = true, .do_rescale = true, .rescale_factor = 0.0078, .do_normalize = true, RGB,
+      .alpha = IMAGE_ALPHA_WHITE_CUT, NO_COLOURS, EDGE(512), CROP(512), LANCZOS}, NULL},
     {"LlavaNext", USES_CROP | USES_PAD | USES_PINPOINTS, SIZE_EDGE_OR_BOTH, false, &preprocess_anyres,
      {USUAL, RGB, CLIP_COLOURS, EDGE(336), CROP(336), BICUBIC, PAD, NEXT_POINTS}, settle_anyres},
     {"LlavaNextVideo", USES_CROP | VIDEO, SIZE_EDGE_OR_BOTH, true, &preprocess_fixed, LIKE_CLIP, NULL},
@@ -167,9 +167,9 @@ static const struct preprocess_kind kinds[] = {
      settle_dynamic},
     {"InternVL", VIDEO, SIZE_BOTH, true, &preprocess_fixed, {USUAL, RGB, CLIP_COLOURS, SIDES(384), BICUBIC}, NULL},
     {"Mllama", USES_PAD | USES_MAX_TILES, SIZE_BOTH, false, &preprocess_mllama,
-     {USUAL, RGB, HALF_COLOURS, SIDES(224), BILINEAR, PAD, .max_tiles = 4}, settle_mllama},
+     {USUAL, RGB, ON_WHITE, HALF_COLOURS, SIDES(224), BILINEAR, PAD, .max_tiles = 4}, settle_mllama},
     {"Idefics2", USES_PAD | USES_SPLITTING, SIZE_CLAMPED, false, &preprocess_idefics2,
-     {USUAL, RGB, ON_WHITE, HALF_COLOURS, .size = {.shortest_edge = 378, .longest_edge = 980}, BILINEAR, PAD},
+     {USUAL, RGB, HALF_COLOURS, .size = {.shortest_edge = 378, .longest_edge = 980}, BILINEAR, PAD},
      settle_idefics2},
     {"Idefics3", IDEFICS3, SIZE_LONGEST, false, &preprocess_idefics3,
      {USUAL, RGB, HALF_COLOURS, LONGEST(4 * 364), TILE(364), LANCZOS, PAD, .split = true}, NULL},
@@ -217,6 +217,18 @@ int preprocess_find_kind(const char *place, const char *name, const struct prepr
         }
     return err_set(NUN_EUNSUP, "%s: image_processor_type: expected a known one such as CLIPImageProcessor, found %s",
                    place, name);
+}
+
+const struct preprocess_kind *preprocess_video_kind(const struct preprocess_kind *pictures)
+{
+    const struct preprocess_kind *found = NULL;
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        bool same = strcmp(kinds[i].stem, pictures->stem) == 0;
+        bool alike = kinds[i].strategy == pictures->strategy && kinds[i].strategy != &preprocess_fixed;
+        if (kinds[i].video && (same || (alike && !found)))
+            found = &kinds[i];
+    }
+    return found;
 }
 
 const char *preprocess_kind_name(const struct preprocess_kind *kind, char *out, size_t cap)

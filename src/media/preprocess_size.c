@@ -385,7 +385,7 @@ static int idefics3_plan(const struct preprocess_facts *f, const struct preproce
 /* ---- rows ---- */
 
 const struct preprocess_strategy preprocess_fixed = {
-    fixed_plan, tokens_by_tile, NULL, NULL, .layout = LAYOUT_FLAT, .video_layout = LAYOUT_FRAMES,
+    fixed_plan, tokens_by_tile, NULL, NULL, .layout = LAYOUT_FLAT, .video_layout = LAYOUT_PADDED,
 };
 
 const struct preprocess_strategy preprocess_janus = {
@@ -402,7 +402,7 @@ const struct preprocess_strategy preprocess_qwen3_video = {
 };
 
 const struct preprocess_strategy preprocess_pixtral = {
-    pixtral_plan, rows_tokens, NULL, NULL, .must_resize = true, .layout = LAYOUT_LARGEST,
+    pixtral_plan, rows_tokens, NULL, NULL, .must_resize = true, .layout = LAYOUT_FLAT,
 };
 
 const struct preprocess_strategy preprocess_fuyu = {
@@ -415,6 +415,7 @@ const struct preprocess_strategy preprocess_idefics2 = {
 };
 
 const struct preprocess_strategy preprocess_idefics3 = {
-    idefics3_plan, tokens_by_tile, NULL, NULL, .overview_of_canvas = true, .must_resize = true, .layout = LAYOUT_LIST,
+    idefics3_plan, tokens_by_tile, NULL, NULL, .overview_of_canvas = true, .nearest_for_one_band = true,
+    .must_resize = true, .layout = LAYOUT_LIST,
     .video_layout = LAYOUT_LIST,
 };

@@ -50,7 +50,13 @@ static void write_planes(const struct colours *t, const struct image *img, const
 /* ---- bytes to bytes ---- */
 
 /* A picture on its way: either borrowed or owned. */
-struct stage { const struct image *img; struct image own; };
+struct stage { const struct image *img; struct image own; enum resize_filter filter; };
+
+static struct stage stage_of(const struct preprocess_facts *f, const struct image *img)
+{
+    bool nearest = f->kind->strategy->nearest_for_one_band && img->one_band;
+    return (struct stage){.img = img, .filter = nearest ? RESIZE_NEAREST : (enum resize_filter)f->resample};
+}
 
 static void stage_drop(struct stage *s)
 {
@@ -64,7 +70,7 @@ static int stage_resize(const struct preprocess_facts *f, int width, int height,
     struct image out;
     if (s->img->width == width && s->img->height == height)
         return 0;
-    TRY(image_resize_ordered(s->img, width, height, (enum resize_filter)f->resample, f->order, &out));
+    TRY(image_resize_ordered(s->img, width, height, s->filter, f->order, &out));
     image_free(&s->own);
     s->own = out;
     s->img = &s->own;
@@ -112,7 +118,7 @@ static int one_piece(const struct preprocess_facts *f, const struct colours *t, 
                      const struct image *img, const struct preprocess_rect *piece, float *out)
 {
     struct preprocess_rect at = {0, 0, p->tile_width, p->tile_height};
-    struct stage s = {0};
+    struct stage s = stage_of(f, img);
     int width, height;
     TRY(f->kind->strategy->piece_size(f, piece, &width, &height));
     TRY(image_crop(img, piece->x, piece->y, piece->width, piece->height, &s.own));
@@ -156,7 +162,6 @@ static int run_frame(const struct preprocess_facts *f, const struct colours *t, 
                      const struct image *img, struct stage *s, float *out)
 {
     float *grid = out + (p->overview == 0 ? tile_floats(p) : 0);
-    s->img = img;
     if (p->squared)
         TRY(stage_square(f, s));
     if (p->columns * p->rows > 1 && f->kind->strategy->piece) {
@@ -194,7 +199,7 @@ static int check_room(const struct preprocess_plan *p, int tiles, size_t capacit
 static int colour_frame(const struct preprocess_facts *f, const struct colours *t, const struct preprocess_plan *p,
                         const struct image *img, float *out)
 {
-    struct stage s = {0};
+    struct stage s = stage_of(f, img);
     TRY(check_picture(p, img));
     int rc = run_frame(f, t, p, img, &s, out);
     stage_drop(&s);

@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     json_decref(json);
     uint8_t pixels[5 * 4 * 3] = {1, 2, 3};
-    struct image img = {5, 4, 3, pixels};
+    struct image img = {.width = 5, .height = 4, .channels = 3, .data = pixels};
     int width, height;
     if (preprocess_size(&facts, 5, 4, &width, &height) < 0)
         return 0;
