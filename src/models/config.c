@@ -121,6 +121,8 @@ int model_read_config(struct model *m, const char *place, const struct stack_row
     bool tied = m->text.facts.tied;
     TRY(json_get_bool(m->config, place, "tie_word_embeddings", &tied));
     m->text.facts.tied = m->text.facts.tied || tied;
+    if (m->facts.uncapped)
+        m->text.facts.logit_softcap = 0;
     if (m->family->kind == FAMILY_CONTRASTIVE)
         TRY(shared_projection(m, place));
     return check_features(m, place);

@@ -100,6 +100,10 @@ struct family_facts {
     int image_token;                 /* id of the placeholder; -1: text only */
     int video_token;                 /* of a video's; 0: no videos */
     int feature_layers[8], n_feature_layers; /* indices into hidden states; negative from the end */
+    int begin_token, end_token;      /* around a tile; 0: none */
+    int tile_tokens;                 /* that a tile becomes, where the config says so */
+    bool uncapped;                   /* the whole model leaves out the decoder's cap of logits, as its reference does */
+    bool tower_norm;                 /* features are taken behind the tower's last norm */
     bool newline;                    /* rows of features end with a learned vector */
     int max_tiles_kept;              /* grids of more tiles' features are shrunk to so many; 0: never */
     int drop_class;                  /* vision_feature_select_strategy "default" */

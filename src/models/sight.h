@@ -14,6 +14,7 @@ struct sight_text {
     const struct model *m;
     const struct preprocess_plan *plan;
     struct span token;           /* how the vocabulary spells the placeholder of a feature */
+    struct span begin, end;      /* and facts.begin_token, facts.end_token; empty: there are none */
     int features;                /* rows of features */
     int index, count;            /* this picture, from 0, and all pictures of the prompt */
     double seconds;              /* between two frames; 0: no video */
@@ -37,6 +38,7 @@ struct sight_row {
     /* Where its tokens stand in three directions (time, row, column), from 0: at[features][3]. Text goes on after the
      * greatest. NULL: one after the other. */
     int (*places)(const struct model *m, const struct preprocess_plan *p, double seconds, int32_t (*at)[3]);
+    const char *template;        /* chat template of folders that have none */
     bool by_size;                /* features depend on the original's sides, not on the tiles' alone */
     bool both_ways;              /* tokens of one picture see each other */
     bool prefix;                 /* so do all tokens of the first prompt */

@@ -89,6 +89,8 @@ static struct g_tensor *wanted_layers(struct graph *g, const struct model *m, co
         if (done < most)
             x = nn_blocks(g, v, x, &seq, done, done + 1);
     }
+    for (int i = 0; i < n && m->facts.tower_norm; i++)
+        pick[i] = nn_norm(g, &v->facts, v->w[NN_post_norm_w], v->w[NN_post_norm_b], pick[i]);
     return n == 1 ? pick[0] : g_concat(g, 1, n, pick);
 }
 

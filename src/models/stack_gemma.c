@@ -1,4 +1,4 @@
-/* Gemma 2 and 3: norms before and after each part, weights as differences from 1, embeddings scaled, soft caps,
+/* Gemma, Gemma 2 and 3: norms before (from 2 on also after) each part, weights as differences from 1, embeddings scaled, soft caps,
  * local and global layers. */
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
@@ -35,7 +35,30 @@ static int gemma_scales(const struct stack_read *r)
 #define GEMMA_FACTS LLAMA_FACTS, .norm_offset = 1
 
 static const char *const gemma_ignore[] = {"query_pre_attn_scalar", "cache_implementation", "hidden_act", "sliding_window_pattern",
-                                           "_sliding_window_pattern", "use_bidirectional_attention", NULL};
+                                           "_sliding_window_pattern", "use_bidirectional_attention", "num_image_tokens", NULL};
+
+/* ---- Gemma ---- */
+
+static const struct json_field gemma_fields[] = {
+    ROTARY_FIELDS(3072, 28, 16, 16, 24576, 256000, 8192, 10000.0, true),
+    FACT_FLOAT("rms_norm_eps", norm_eps, 1e-6),
+    FACT_BOOL("attention_bias", attention_bias, false),
+    FACT_ACT_KEY("hidden_activation|hidden_act", ACT_GELU_TANH)};
+
+static int gemma_finish(const struct stack_read *r)
+{
+    r->f->embed_scale = sqrtf((float)r->f->hidden);
+    if (!r->f->head_dim)
+        r->f->head_dim = 256;
+    TRY(family_refuse(r, "use_bidirectional_attention", false));
+    return family_finish(r);
+}
+static const char *const gemma1_ignore[] = {"hidden_act", "num_image_tokens", "use_bidirectional_attention", NULL};
+static const struct weight_row gemma_weights[] = {
+    ROW_EMBED, ROWS_LLAMA_NORMS, ROWS_QKVO(LAYER), ROWS_QKVO_BIAS(LAYER, W_ATTENTION_BIAS), ROWS_GATED_MLP(LAYER), ROW_FINAL_NORM, ROW_HEAD};
+const struct stack_row stack_gemma = {
+    "gemma", ROWS(gemma_fields), gemma1_ignore, ROWS(gemma_weights), {GEMMA_FACTS}, gemma_finish};
+const struct family_row family_gemma = DECODER_FAMILY("GemmaForCausalLM", "gemma");
 
 /* ---- Gemma 2: even layers slide ---- */
 

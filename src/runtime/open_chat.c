@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "formats/json.h"
+#include "models/sight.h"
 #include "runtime/open.h"
 #include "runtime/prompt.h"
 
@@ -58,6 +59,8 @@ int open_chat(struct nun_model *m, const char *folder, const char *own)
     int rc = find_template(m, folder, NULL, &m->chat);
     if (rc == 0)
         rc = find_template(m, folder, "tool_use", &m->tool_chat);
+    else if (rc > 0 && m->model->family->sight && m->model->family->sight->template)
+        rc = set_template(m, span_str(m->model->family->sight->template), "the family's template", &m->chat);
     else if (rc > 0 && nun_token_id(m, "<|user|>") >= 0 && nun_token_id(m, "<|assistant|>") >= 0)
         rc = set_template(m, span_str(prompt_plain_template), "plain template", &m->chat);
     return rc < 0 ? rc : 0;

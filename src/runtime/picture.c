@@ -160,7 +160,11 @@ void picture_drop(struct picture *p)
 int picture_spell(const struct nun_model *m, const struct picture *p, int index, int count, struct buf *out)
 {
     const struct sight_row *row = m->model->family->sight;
-    struct sight_text t = {m->model, &p->plan, prompt_token_text(m, p->token), p->n_features, index, count, p->seconds};
+    const struct family_facts *f = &m->model->facts;
+    struct sight_text t = {.m = m->model, .plan = &p->plan, .token = prompt_token_text(m, p->token), .features = p->n_features,
+                           .begin = prompt_token_text(m, f->begin_token ? f->begin_token : -1),
+                           .end = prompt_token_text(m, f->end_token ? f->end_token : -1), .index = index, .count = count,
+                           .seconds = p->seconds};
     if (row->spell)
         return row->spell(&t, out);
     for (int i = 0; i < p->n_features; i++)

@@ -20,8 +20,11 @@ static int case_timeline(struct verify_case *c, const json_t *list, struct arena
     TRY(verify_see(c, ids, length, arena, &sight));
     int rc = nun_timeline_create(c->m, out);
     if (rc >= 0) {
-        rc = timeline_append(*out, ids, (size_t)length, sight.at, (size_t)sight.n);
+        int prefix = verify_prefix(c, length);
+        rc = timeline_append(*out, ids, (size_t)prefix, sight.at, (size_t)sight.n);
         sight.n = 0;
+        if (rc >= 0 && prefix < length)
+            rc = timeline_append(*out, ids + prefix, (size_t)(length - prefix), NULL, 0);
         if (rc >= 0)
             rc = verify_places(c, *out, arena);
         if (rc < 0)

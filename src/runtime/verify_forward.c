@@ -121,12 +121,16 @@ static int run_case(struct verify *v, struct nun_model *m, const json_t *json, b
     *c = (struct verify_case){.v = v, .m = m, .json = json, .fast = fast};
     c->r = (struct nun_verify_case){.name = name, .path = fast ? "bf16" : "f32", .items = c->items, .ok = true};
     arena_init(&arena, MEM_RUNTIME, 0);
-    int rc = verify_modules(c, &arena);
+    struct preprocess_facts usual = m->preprocess;
+    int rc = verify_processor(m, json_object_get(json, "processor_arguments"));
+    if (rc >= 0)
+        rc = verify_modules(c, &arena);
     if (rc >= 0)
         rc = (verify_names_weight(json) ? verify_weight : runners[m->model->family->kind])(c, &arena);
     if (rc >= 0)
         rc = check_complete(c);
     verify_finish(c, rc);
+    m->preprocess = usual;
     arena_free(&arena);
     mem_free(c);
     return 0;

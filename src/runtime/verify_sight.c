@@ -179,14 +179,58 @@ int verify_see(struct verify_case *c, const int32_t *ids, int n, struct arena *a
     return rc;
 }
 
+/* Token types: where pictures are, or, where a prompt sees itself, what came after it. */
+static int check_types(struct verify_case *c, const struct nun_timeline *t, struct arena *arena)
+{
+    size_t n = t->ids.n;
+    float *types = arena_array(arena, n, sizeof *types), *labels = arena_array(arena, n, sizeof *labels);
+    bool prefix = t->m->model->family->sight->prefix;
+    if (!types || !labels)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        types[i] = prefix ? t->place[i].last == 0 : t->place[i].feature >= 0;
+        labels[i] = types[i] != 0 ? (float)t->ids.at[i] : -100;
+    }
+    TRY(verify_check(c, "token_type_ids", types, n));
+    return verify_check(c, "labels", labels, n);
+}
+
 int verify_places(struct verify_case *c, const struct nun_timeline *t, struct arena *arena)
 {
     size_t n = t->ids.n;
     float *values = arena_array(arena, 3 * n, sizeof *values);
     if (!values)
         return NUN_ENOMEM;
-    for (size_t i = 0; i < n && t->place; i++)
+    if (!t->place)
+        return 0;
+    for (size_t i = 0; i < n; i++)
         for (size_t d = 0; d < 3; d++)
             values[d * n + i] = (float)t->place[i].at[d];
-    return t->place && t->m->model->family->sight->places ? verify_check(c, "position_ids", values, 3 * n) : 0;
+    TRY(check_types(c, t, arena));
+    return t->m->model->family->sight->places ? verify_check(c, "position_ids", values, 3 * n) : 0;
+}
+
+int verify_prefix(const struct verify_case *c, int n)
+{
+    const char *key = json_string_value(json_object_get(json_object_get(c->json, "expected"), "token_type_ids"));
+    const struct st_tensor *t = key && c->m->model->family->sight && c->m->model->family->sight->prefix ? st_find(c->v->expected, span_str(key)) : NULL;
+    int prefix = 0;
+    if (!t || t->dtype != DT_I64 || t->bytes != (size_t)n * sizeof(int64_t))
+        return n;
+    while (prefix < n && !((const int64_t *)t->data)[prefix])
+        prefix++;
+    return prefix;
+}
+
+int verify_processor(struct nun_model *m, const json_t *arguments)
+{
+    json_t *config = NULL;
+    if (!json_is_object(arguments) || json_object_get(arguments, "suffix"))
+        return 0;
+    TRY(preprocess_json(&m->preprocess, &config));
+    int rc = json_object_update(config, (json_t *)(uintptr_t)arguments) ? err_nomem(0) : 0;
+    if (rc >= 0)
+        rc = preprocess_read(config, "processor_arguments", &m->preprocess);
+    json_decref(config);
+    return rc;
 }
