@@ -99,6 +99,7 @@ static void taps_free(struct taps *t)
     mem_free(t->first);
     mem_free(t->count);
     mem_free(t->weight);
+    *t = (struct taps){0};
 }
 
 /* Weights of one output position into w[most], normalised in place; returns how many. */
@@ -172,57 +173,68 @@ static void across_row2(const uint8_t *from, const struct taps *t, uint8_t *to) 
 static void across_row3(const uint8_t *from, const struct taps *t, uint8_t *to) { across_row(from, t, to, 3); }
 static void across_row4(const uint8_t *from, const struct taps *t, uint8_t *to) { across_row(from, t, to, 4); }
 
-static int pass_across(const struct image *in, int width, const struct filter_row *f, struct image *out)
+typedef void across_fn(const uint8_t *from, const struct taps *t, uint8_t *to);
+static across_fn *const across_rows[5] = {NULL, across_row1, across_row2, across_row3, across_row4};
+
+/* Rows of bytes of which the last few are kept: row r lies at r % kept. */
+struct lines { uint8_t *data; size_t stride; int kept; };
+
+static uint8_t *line_at(const struct lines *l, int row)
 {
-    static void (*const row[5])(const uint8_t *, const struct taps *, uint8_t *) = {
-        NULL, across_row1, across_row2, across_row3, across_row4,
-    };
-    struct taps t;
-    TRY(image_alloc("resize", width, in->height, in->channels, out));
-    int rc = taps_make(f, in->width, width, &t);
-    if (rc < 0) {
-        image_free(out);
-        return rc;
-    }
-    for (int y = 0; y < in->height; y++)
-        row[in->channels](image_at(in, 0, y), &t, image_at(out, 0, y));
-    taps_free(&t);
-    return 0;
+    return l->data + (size_t)(row % l->kept) * l->stride;
+}
+
+static struct lines lines_of(const struct image *img)
+{
+    return (struct lines){img->data, (size_t)img->width * (size_t)img->channels, img->height};
 }
 
 /* Rows are summed in strips narrow enough for the sums to stay in the first cache. */
 enum { STRIP = 1024 };
 
-static void down_strip(const struct image *in, const struct taps *t, int y, size_t at, size_t n, uint8_t *to)
+static void down_strip(const struct lines *in, const struct taps *t, int y, size_t at, size_t n, uint8_t *to)
 {
     int32_t sum[STRIP];
-    size_t stride = (size_t)in->width * (size_t)in->channels;
-    const uint8_t *from = in->data + (size_t)t->first[y] * stride + at;
     const int32_t *w = t->weight + (size_t)y * (size_t)t->most;
     for (size_t x = 0; x < n; x++)
         sum[x] = WEIGHT_HALF;
-    for (int i = 0; i < t->count[y]; i++, from += stride)
+    for (int i = 0; i < t->count[y]; i++) {
+        const uint8_t *from = line_at(in, t->first[y] + i) + at;
         for (size_t x = 0; x < n; x++)
             sum[x] += from[x] * w[i];
+    }
     for (size_t x = 0; x < n; x++)
         to[x] = to_byte(sum[x]);
 }
 
-static int pass_down(const struct image *in, int height, const struct filter_row *f, struct image *out)
+static void down_row(const struct lines *in, const struct taps *t, int y, uint8_t *to)
 {
-    struct taps t;
-    TRY(image_alloc("resize", in->width, height, in->channels, out));
-    int rc = taps_make(f, in->height, height, &t);
-    if (rc < 0) {
-        image_free(out);
-        return rc;
+    for (size_t at = 0; at < in->stride; at += STRIP)
+        down_strip(in, t, y, at, in->stride - at < STRIP ? in->stride - at : STRIP, to + at);
+}
+
+/* Both passes at once, so that what lies between them is a few rows and never a picture. */
+
+static void across_then_down(const struct image *in, const struct taps *across, const struct taps *down,
+                             const struct lines *between, struct image *out)
+{
+    int next = 0;
+    for (int y = 0; y < out->height; y++) {
+        int end = down->first[y] + down->count[y];
+        for (next = next > down->first[y] ? next : down->first[y]; next < end; next++)
+            across_rows[in->channels](image_at(in, 0, next), across, line_at(between, next));
+        down_row(between, down, y, image_at(out, 0, y));
     }
-    size_t stride = (size_t)in->width * (size_t)in->channels;
-    for (int y = 0; y < height; y++)
-        for (size_t at = 0; at < stride; at += STRIP)
-            down_strip(in, &t, y, at, stride - at < STRIP ? stride - at : STRIP, image_at(out, 0, y) + at);
-    taps_free(&t);
-    return 0;
+}
+
+static void down_then_across(const struct image *in, const struct taps *across, const struct taps *down,
+                             const struct lines *between, struct image *out)
+{
+    struct lines whole = lines_of(in);
+    for (int y = 0; y < out->height; y++) {
+        down_row(&whole, down, y, between->data);
+        across_rows[in->channels](between->data, across, image_at(out, 0, y));
+    }
 }
 
 /* ---- nearest: positions are stepped by addition, as the reference does, rounding included ---- */
@@ -291,8 +303,6 @@ static int image_copy(const struct image *in, struct image *out)
     return 0;
 }
 
-typedef int pass_fn(const struct image *in, int length, const struct filter_row *f, struct image *out);
-
 struct resize_plan {
     const struct filter_row *filter;
     int width, height;
@@ -308,18 +318,45 @@ static struct resize_plan plan_make(const struct image *in, int width, int heigh
     return (struct resize_plan){&filters[filter], width, height, tall && order == RESIZE_ORDER_13};
 }
 
-/* Both passes; an axis of unchanged length needs none. At least one differs. */
+/* An axis of unchanged length has no taps and needs no pass. */
+static void run_passes(const struct image *in, const struct resize_plan *plan, const struct taps *across,
+                       const struct taps *down, const struct lines *between, struct image *out)
+{
+    struct lines whole = lines_of(in);
+    if (across->out && down->out) {
+        (plan->down_first ? down_then_across : across_then_down)(in, across, down, between, out);
+        return;
+    }
+    for (int y = 0; y < out->height; y++)
+        if (down->out)
+            down_row(&whole, down, y, image_at(out, 0, y));
+        else
+            across_rows[in->channels](image_at(in, 0, y), across, image_at(out, 0, y));
+}
+
+/* At least one side differs. */
 static int resize_passes(const struct image *in, const struct resize_plan *plan, struct image *out)
 {
-    if (plan->width == in->width)
-        return pass_down(in, plan->height, plan->filter, out);
-    if (plan->height == in->height)
-        return pass_across(in, plan->width, plan->filter, out);
-    pass_fn *first = plan->down_first ? pass_down : pass_across, *second = plan->down_first ? pass_across : pass_down;
-    struct image between;
-    TRY(first(in, plan->down_first ? plan->height : plan->width, plan->filter, &between));
-    int rc = second(&between, plan->down_first ? plan->width : plan->height, plan->filter, out);
-    image_free(&between);
+    struct taps across = {0}, down = {0};
+    struct lines between = {0};
+    int rc = image_alloc("resize", plan->width, plan->height, in->channels, out);
+    if (rc == 0 && plan->width != in->width)
+        rc = taps_make(plan->filter, in->width, plan->width, &across);
+    if (rc == 0 && plan->height != in->height)
+        rc = taps_make(plan->filter, in->height, plan->height, &down);
+    if (rc == 0 && across.out && down.out) {
+        between.stride = (size_t)(plan->down_first ? in->width : plan->width) * (size_t)in->channels;
+        between.kept = plan->down_first ? 1 : down.most;
+        between.data = mem_calloc(MEM_MEDIA, (size_t)between.kept, between.stride);
+        rc = between.data ? 0 : NUN_ENOMEM;
+    }
+    if (rc == 0)
+        run_passes(in, plan, &across, &down, &between, out);
+    else
+        image_free(out);
+    taps_free(&across);
+    taps_free(&down);
+    mem_free(between.data);
     return rc;
 }
 
