@@ -198,3 +198,8 @@ struct g_tensor *g_sigmoid_loss(struct graph *g, struct g_tensor *logits)
 {
     return g_op(g, OP_sigmoid_loss, NULL, 1, IN(logits));
 }
+
+struct g_tensor *g_square_loss(struct graph *g, struct g_tensor *x, struct g_tensor *y, struct g_tensor *weights)
+{
+    return g_op(g, OP_square_loss, NULL, 3, IN(x, y, weights));
+}

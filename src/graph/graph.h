@@ -178,6 +178,7 @@ struct g_tensor *g_interpolate(struct graph *g, struct g_tensor *table, int gh, 
 struct g_tensor *g_mean_pool(struct graph *g, struct g_tensor *x);
 struct g_tensor *g_cross_entropy(struct graph *g, struct g_tensor *logits, struct g_tensor *labels);
 struct g_tensor *g_sigmoid_loss(struct graph *g, struct g_tensor *logits);
+struct g_tensor *g_square_loss(struct graph *g, struct g_tensor *x, struct g_tensor *y, struct g_tensor *weights);
 
 /* Recompute: what is built between begin and end is not kept for the backward half but made again
  * there (activation checkpointing, arXiv:1604.06174). Segments do not nest. */

@@ -173,3 +173,75 @@ void run_sigmoid_loss_dx(const struct g_tensor *t, const struct g_env *env)
     env->kernels->sigmoid_loss_dx_rows((int)r.lo, (int)r.hi, (int)b, g_f32(t->in[0]), g_f32(t->in[1])[0] / (float)b,
                                        g_f32(t));
 }
+
+/* ---- square error of weighted rows ---- */
+
+static int square_ok(const struct g_tensor *t)
+{
+    TRY(op_all_f32(t, 3));
+    TRY(op_same(t, 0, 1));
+    if (g_last(t->in[0]) < 1)
+        return op_bad(t, 0, "rows that are not empty");
+    return g_count(t->in[2]) == g_rows(t->in[0]) ? 0 : op_bad(t, 2, "a weight a row");
+}
+static float weights_sum(const struct g_tensor *weights)
+{
+    float sum = 0.0f;
+    for (int64_t i = 0; i < g_count(weights); i++)
+        sum += g_f32(weights)[i];
+    return sum;
+}
+
+int shape_square_loss(struct g_tensor *t)
+{
+    TRY(square_ok(t));
+    return loss_shape(t);
+}
+void cost_square_loss(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    op_cost(t, 3.0 * (double)g_count(t->in[0]), out);
+    out->scratch = (size_t)g_rows(t->in[0]) * sizeof(float);
+}
+void run_square_loss(const struct g_tensor *t, const struct g_env *env)
+{
+    size_t d = (size_t)g_last(t->in[0]);
+    struct op_range r = op_my_rows(t->in[0], env);
+    for (size_t i = r.lo; i < r.hi; i++) {
+        const float *x = g_f32(t->in[0]) + i * d, *y = g_f32(t->in[1]) + i * d;
+        double sum = 0;
+        for (size_t k = 0; k < d; k++)
+            sum += ((double)x[k] - y[k]) * ((double)x[k] - y[k]);
+        ((float *)env->scratch)[i] = g_f32(t->in[2])[i] * (float)(sum / (double)d);
+    }
+    loss_finish(t, env, g_rows(t->in[0]), weights_sum(t->in[2]));
+}
+void grad_square_loss(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
+{
+    if (!g_wants(t->in[0]) && !g_wants(t->in[1]))
+        return;
+    struct g_tensor *dx = g_op(g, OP_square_loss_dx, NULL, 4, OP_IN(t->in[0], t->in[1], t->in[2], dt));
+    if (g_wants(t->in[0]))
+        op_give(g, t, 0, dx);
+    if (g_wants(t->in[1]))
+        op_give(g, t, 1, g_scale(g, dx, -1.0f));
+}
+
+int shape_square_loss_dx(struct g_tensor *t)
+{
+    TRY(square_ok(t));
+    TRY(dloss_ok(t, 3));
+    return op_like(t, 0);
+}
+void cost_square_loss_dx(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    op_cost(t, 3, out);
+}
+void run_square_loss_dx(const struct g_tensor *t, const struct g_env *env)
+{
+    size_t d = (size_t)g_last(t);
+    float sum = weights_sum(t->in[2]), scale = sum > 0 ? 2.0f * g_f32(t->in[3])[0] / (sum * (float)d) : 0.0f;
+    struct op_range r = op_my_rows(t, env);
+    for (size_t i = r.lo; i < r.hi; i++)
+        for (size_t k = i * d; k < (i + 1) * d; k++)
+            g_f32(t)[k] = scale * g_f32(t->in[2])[i] * (g_f32(t->in[0])[k] - g_f32(t->in[1])[k]);
+}

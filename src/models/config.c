@@ -44,7 +44,8 @@ static int read_stack(struct model *m, const char *place, const struct stack_pla
     const char *type = where->model_type;
     if (!config)
         return json_missing(place, where->config);
-    TRY(json_get_string(config, place, "model_type", &type));
+    if (!type || *where->config) /* a stack of the top config may be named by the family alone */
+        TRY(json_get_string(config, place, "model_type", &type));
     if (!type)
         return json_missing(place, "model_type");
     TRY(stack_find(type, place, row));

@@ -56,6 +56,8 @@ void family_slide(struct nn_facts *f, int every);
 int family_layers(const struct stack_read *r);
 /* NUN_EUNSUP unless config[key] is absent, null or the one value that this engine computes with. */
 int family_refuse(const struct stack_read *r, const char *key, bool only);
+/* How many classes a classifier tells apart, into f->labels: those that id2label names, or num_labels. */
+int family_labels(const struct stack_read *r);
 /* Mixtures: counts checked against each other, the loss that spreads the load only where output_router_logits asks. */
 int family_experts(const struct stack_read *r);
 

@@ -41,6 +41,12 @@ weight_when_fn W_SSM_BIAS;       /* facts.ssm.bias */
 weight_when_fn W_SSM_NORM;       /* facts.ssm.norm */
 weight_when_fn W_SHARED;         /* facts.moe.shared */
 weight_when_fn W_OWN;            /* the layer shares no other's block */
+weight_when_fn W_GATED;          /* facts.gated */
+weight_when_fn W_UNGATED;
+weight_when_fn W_PLACES;         /* facts.positions: there are learned ones */
+weight_when_fn W_MERGES;         /* facts.merges */
+weight_when_fn W_CLASSES;        /* family facts.classifies */
+weight_when_fn W_POOLER;         /* family facts.pools, and the file has it */
 
 /* Which layers a weight of scope L is in: all, or those of one mixer or channel part. */
 #define IN_ALL 0
@@ -56,7 +62,7 @@ struct weight_part { const char *of; int at; char times; bool transposed, stacke
 struct weight_row {
     enum nn_role role;
     const char *name;          /* after the prefix; %d is the layer, %s the one whose block it shares, %t which one of those
-                                  that share it. %e is the expert: the weight is the tensors of all experts one after the
+                                  that share it. In stages %d is the layer of its stage, %g the stage. %e is the expert: the weight is the tensors of all experts one after the
                                   other, its shape's first letter their number */
     weight_when_fn *when;
     struct weight_part part;   /* zeros: the whole tensor */
@@ -111,6 +117,9 @@ struct family_facts {
     bool connector_bias;
     float connector_eps;             /* its layer norm, where it has one */
     bool sigmoid;                    /* contrastive loss: SigLIP's */
+    bool classifies, pools;          /* towers: scores of classes; a layer on the first token */
+    double mask_ratio;               /* masked autoencoders: share of patches that are hidden */
+    bool norm_pixels;                /* they are told patches that are normalised, each by itself */
     int hash_functions, hash_rows;   /* byte models: hashes of groups of bytes, rows of one's table */
     int hash_sizes[8], n_hash_sizes; /* bytes of a group */
     float patch_threshold;           /* a patch begins where the entropy before it is above, in nats */

@@ -22,7 +22,7 @@
 static bool as_float32(enum nn_role role, const struct shape *s)
 {
     static const enum nn_role floats[] = {
-        NN_pos_w, NN_pool_probe, NN_q_norm_w, NN_k_norm_w, NN_expert_gate_b, NN_expert_up_b, NN_expert_down_b, NN_choice_b,
+        NN_pos_w, NN_pool_probe, NN_class_w, NN_mask_token_w, NN_near_w, NN_q_norm_w, NN_k_norm_w, NN_expert_gate_b, NN_expert_up_b, NN_expert_down_b, NN_choice_b,
         NN_conv_w, NN_ssm_a, NN_lru_x_b, NN_lru_a_b, NN_mix_k, NN_mix_v, NN_mix_r, NN_mix2_k, NN_mix2_r};
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
         if (floats[i] == role)
@@ -137,7 +137,7 @@ static bool is_left(const struct model *m, const struct stack_row *row, const ch
     return false;
 }
 
-static int refuse_extra(const struct model *m, const struct stack_row *text, const char *place)
+static int refuse_extra(const struct model *m, const struct stack_row *text, const struct stack_row *vision, const char *place)
 {
     struct map names;
     map_init(&names, MEM_MODEL);
@@ -147,7 +147,7 @@ static int refuse_extra(const struct model *m, const struct stack_row *text, con
     for (size_t i = 0; rc >= 0 && i < st_count(m->weights); i++) {
         const char *name = st_at(m->weights, i)->name;
         int64_t at;
-        if (!map_get(&names, span_str(name), &at) && !is_left(m, text, name) && !quant_folder_part(m->quant, name))
+        if (!map_get(&names, span_str(name), &at) && !is_left(m, text, name) && !is_left(m, vision, name) && !quant_folder_part(m->quant, name))
             rc = err_set(NUN_EFORMAT, "%s: tensor %s is not part of %s", place, name, m->family->architecture);
     }
     map_free(&names);
@@ -177,7 +177,7 @@ static int load_into(struct model *m, const char *folder, const struct model_lor
     struct weight_source ws = {take_from_file, in_file, &src};
     TRY(model_bind_weights(m, text, vision, &ws));
     TRY(lora_all_used(m->loras));
-    return refuse_extra(m, text, folder);
+    return refuse_extra(m, text, vision, folder);
 }
 
 static int model_new(struct model **out)

@@ -89,8 +89,33 @@ struct g_tensor *model_logits(struct graph *g, const struct model *m, const stru
 
 /* Vision stack alone: last hidden state [B*T, hidden] after post norm where the original has it there,
  * and the pooled state [B, hidden or projection]. */
-struct model_pooled { struct g_tensor *hidden, *pooled, *embeds; };
+struct model_pooled { struct g_tensor *hidden, *pooled, *embeds, *logits; };
 int model_vision(struct graph *g, const struct model *m, struct g_tensor *pixels, struct model_pooled *out);
+/* The same for every kind of tower, with logits [B, classes] where it has a classifier. */
+int model_view(struct graph *g, const struct model *m, struct nn_pictures *in, struct model_pooled *out);
+/* The name of a class: config.json's id2label, or "LABEL_<i>". Borrowed from the model, or put into `made`. */
+const char *model_label(const struct model *m, int i, char made[32]);
+
+/* Masked autoencoders (arXiv:2111.06377): `kept` of a picture's T patches are seen, and the others told from them. */
+struct model_masks {
+    int kept;
+    struct g_tensor *keep;     /* I32 [B * kept]: rows of patches [B * T] that are seen */
+    struct g_tensor *back;     /* I32 [B * (1 + T)]: for the first token and every patch its row among the seen ones
+                                  [B * (1 + kept)], or the row behind them: hidden */
+    struct g_tensor *hidden;   /* F32 [B * T]: 1 where a patch is hidden */
+};
+/* told [B * T, patch * patch * channels], pixel by pixel; loss [1]: mean square error over hidden patches. states: after
+ * the tower's last norm, [B * (1 + kept), hidden]. */
+struct model_masked { struct g_tensor *states, *told, *loss; };
+int model_masked(struct graph *g, const struct model *m, struct g_tensor *pixels, const struct model_masks *masks,
+                 struct model_masked *out);
+/* Patches of a picture, and how many of them are seen. */
+int model_patches(const struct model *m);
+int model_kept(const struct model *m);
+/* Which patches: noise [B, T], the least are kept. keep, back and hidden as in model_masks; restore [B * T] (may be NULL):
+ * each patch's place when they are ordered by noise. */
+int model_mask(const struct model *m, const float *noise, int batch, int32_t *keep, int32_t *back, float *hidden,
+               int32_t *restore);
 /* Contrastive text encoder: ids [B*T], rows of the pooled token I32 [B]. */
 int model_text_encoder(struct graph *g, const struct model *m, struct g_tensor *ids, const struct nn_seq *seq,
                        struct g_tensor *pool_rows, struct model_pooled *out);

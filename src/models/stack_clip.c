@@ -152,25 +152,26 @@ static const struct json_field siglip_vision_fields[] = {
     VISION_FIELDS(224, 16),
     FACT_BOOL("vision_use_head", use_head, true),
 };
-static const struct weight_row siglip_vision_weights[] = {
-    {NN_patch_w, "vision_model.embeddings.patch_embedding.weight", W_ALWAYS},
-    {NN_patch_b, "vision_model.embeddings.patch_embedding.bias", W_ALWAYS},
-    {NN_pos_w, "vision_model.embeddings.position_embedding.weight", W_ALWAYS},
-    ENCODER_LAYERS("vision_model."),
-    {NN_post_norm_w, "vision_model.post_layernorm.weight", W_ALWAYS},
-    {NN_post_norm_b, "vision_model.post_layernorm.bias", W_ALWAYS},
-    {NN_pool_probe, "vision_model.head.probe", W_HEAD},
-    {NN_pool_in_w, "vision_model.head.attention.in_proj_weight", W_HEAD},
-    {NN_pool_in_b, "vision_model.head.attention.in_proj_bias", W_HEAD},
-    {NN_pool_out_w, "vision_model.head.attention.out_proj.weight", W_HEAD},
-    {NN_pool_out_b, "vision_model.head.attention.out_proj.bias", W_HEAD},
-    {NN_pool_norm_w, "vision_model.head.layernorm.weight", W_HEAD},
-    {NN_pool_norm_b, "vision_model.head.layernorm.bias", W_HEAD},
-    {NN_pool_up_w, "vision_model.head.mlp.fc1.weight", W_HEAD},
-    {NN_pool_up_b, "vision_model.head.mlp.fc1.bias", W_HEAD},
-    {NN_pool_down_w, "vision_model.head.mlp.fc2.weight", W_HEAD},
-    {NN_pool_down_b, "vision_model.head.mlp.fc2.bias", W_HEAD},
-};
+#define SIGLIP_VISION_WEIGHTS(patch_shape)                                              \
+    {NN_patch_w, "vision_model.embeddings.patch_embedding.weight", W_ALWAYS, .shape = patch_shape}, \
+    {NN_patch_b, "vision_model.embeddings.patch_embedding.bias", W_ALWAYS},             \
+    {NN_pos_w, "vision_model.embeddings.position_embedding.weight", W_ALWAYS},          \
+    ENCODER_LAYERS("vision_model."),                                                    \
+    {NN_post_norm_w, "vision_model.post_layernorm.weight", W_ALWAYS},                   \
+    {NN_post_norm_b, "vision_model.post_layernorm.bias", W_ALWAYS},                     \
+    {NN_pool_probe, "vision_model.head.probe", W_HEAD},                                 \
+    {NN_pool_in_w, "vision_model.head.attention.in_proj_weight", W_HEAD},               \
+    {NN_pool_in_b, "vision_model.head.attention.in_proj_bias", W_HEAD},                 \
+    {NN_pool_out_w, "vision_model.head.attention.out_proj.weight", W_HEAD},             \
+    {NN_pool_out_b, "vision_model.head.attention.out_proj.bias", W_HEAD},               \
+    {NN_pool_norm_w, "vision_model.head.layernorm.weight", W_HEAD},                     \
+    {NN_pool_norm_b, "vision_model.head.layernorm.bias", W_HEAD},                       \
+    {NN_pool_up_w, "vision_model.head.mlp.fc1.weight", W_HEAD},                         \
+    {NN_pool_up_b, "vision_model.head.mlp.fc1.bias", W_HEAD},                           \
+    {NN_pool_down_w, "vision_model.head.mlp.fc2.weight", W_HEAD},                       \
+    {NN_pool_down_b, "vision_model.head.mlp.fc2.bias", W_HEAD}
+
+static const struct weight_row siglip_vision_weights[] = {SIGLIP_VISION_WEIGHTS(NULL)};
 const struct stack_row stack_siglip_vision = {
     "siglip_vision_model", ROWS(siglip_vision_fields), NULL, ROWS(siglip_vision_weights),
     {.norm = NN_LAYER}, siglip_vision_finish};
@@ -184,4 +185,38 @@ const struct family_row family_siglip = {
     NULL, 0, NULL, ROWS(siglip_weights), {.image_token = -1, .sigmoid = true}};
 const struct family_row family_siglip_vision = {
     "SiglipVisionModel", "siglip_vision_model", FAMILY_VISION, {0}, {"", "", "siglip_vision_model"},
+    NULL, 0, NULL, NULL, 0, {.image_token = -1}};
+
+/* ---- SigLIP 2: pictures of any shape (arXiv:2502.14786); those of one size are SigLIP's ---- */
+
+const struct stack_row stack_siglip2_text = {
+    "siglip2_text_model", ROWS(siglip_text_fields), NULL, ROWS(siglip_text_weights),
+    {.norm = NN_LAYER}, siglip_text_finish};
+
+static const struct json_field siglip2_vision_fields[] = {
+    ENCODER_FIELDS(768, 12, 12, 3072, 1e-6, ACT_GELU_TANH),
+    FACT_INT("num_patches", positions, 256, 1 << 20),
+    FACT_INT("patch_size", patch, 16, 1 << 12),
+    FACT_INT("num_channels", channels, 3, 3),
+    FACT_BOOL("vision_use_head", use_head, true),
+};
+static const struct weight_row siglip2_vision_weights[] = {SIGLIP_VISION_WEIGHTS("Ha")};
+static int siglip2_vision_finish(const struct stack_read *r)
+{
+    int side = 1;
+    while (side * side < r->f->positions)
+        side++;
+    if (side * side != r->f->positions)
+        return err_set(NUN_EFORMAT, "%s: num_patches: expected a square, found %d", r->place, r->f->positions);
+    return heads_of(r->place, r->f);
+}
+const struct stack_row stack_siglip2_vision = {
+    "siglip2_vision_model", ROWS(siglip2_vision_fields), NULL, ROWS(siglip2_vision_weights),
+    {.norm = NN_LAYER, .tower = NN_TOWER_naflex}, siglip2_vision_finish};
+
+const struct family_row family_siglip2 = {
+    "Siglip2Model", "siglip2", FAMILY_CONTRASTIVE, {"text_config", "", "siglip2_text_model"}, {"vision_config", "", "siglip2_vision_model"},
+    NULL, 0, NULL, ROWS(siglip_weights), {.image_token = -1, .sigmoid = true}};
+const struct family_row family_siglip2_vision = {
+    "Siglip2VisionModel", "siglip2_vision_model", FAMILY_VISION, {0}, {"", "", "siglip2_vision_model"},
     NULL, 0, NULL, NULL, 0, {.image_token = -1}};

@@ -24,6 +24,12 @@ bool W_CONV_BIAS(const struct weight_ask *a) { return a->f->ssm.conv_bias; }
 bool W_SSM_BIAS(const struct weight_ask *a) { return a->f->ssm.bias; }
 bool W_SSM_NORM(const struct weight_ask *a) { return a->f->ssm.norm; }
 bool W_SHARED(const struct weight_ask *a) { return a->f->moe.shared > 0; }
+bool W_GATED(const struct weight_ask *a) { return a->f->gated; }
+bool W_UNGATED(const struct weight_ask *a) { return !a->f->gated; }
+bool W_PLACES(const struct weight_ask *a) { return a->f->positions > 0; }
+bool W_MERGES(const struct weight_ask *a) { return a->f->merges; }
+bool W_CLASSES(const struct weight_ask *a) { return a->m->facts.classifies; }
+bool W_POOLER(const struct weight_ask *a) { return a->m->facts.pools && W_OPTIONAL(a); }
 bool W_OWN(const struct weight_ask *a) { return !a->f->layer[a->layer].share; }
 
 /* ---- one weight ---------------------------------------------------------------------------- */
@@ -34,6 +40,7 @@ struct binding {
     const struct nn_facts *f;
     const struct weight_source *src;
     const char *prefix, *base;       /* base: cut off names; "" or NULL: nothing */
+    int stage;
 };
 
 /* 'h' and 'F' are the connector's: text width, joined vision width. */
@@ -72,7 +79,7 @@ static int name_of(const struct binding *b, const struct weight_row *row, int la
             continue;
         }
         from++;
-        int number = *from == 'd' ? layer : *from == 'e' ? expert : *from == 's' ? owner : turn;
+        int number = *from == 'd' ? layer : *from == 'e' ? expert : *from == 's' ? owner : *from == 'g' ? b->stage : turn;
         at += (size_t)snprintf(out + at, cap - at, "%d", number);
     }
     out[at < cap ? at : cap - 1] = '\0';
@@ -181,10 +188,13 @@ static int param_name(struct model *m, const struct weight_row *row, const char 
 }
 
 /* Small products on which much depends: a router's near ties choose experts, what latent attention keeps of a token
- * is read by every head of every later one, and step sizes of a state space stand in an exponent. */
-static bool is_exact(enum nn_role role)
+ * is read by every head of every later one, step sizes of a state space stand in an exponent, and of a classifier the
+ * few scores are all there is: there pixels, which bfloat16 rounds by a grey level, are not rounded either. */
+static bool is_exact(const struct model *m, enum nn_role role)
 {
-    return role == NN_router_w || role == NN_kv_a_w || role == NN_ssm_x_w || role == NN_ssm_dt_w;
+    if (role == NN_patch_w && m->facts.classifies)
+        return true;
+    return role == NN_classifier_w || role == NN_router_w || role == NN_kv_a_w || role == NN_ssm_x_w || role == NN_ssm_dt_w;
 }
 
 /* Weights of the operations that have a matrix an expert, or a head. */
@@ -215,7 +225,7 @@ static int add_param(const struct binding *b, const struct weight_row *row, int 
     p->index = m->n_params;
     p->stacked = is_stack(row->role);
     p->reversed = row->role == NN_kv_k_w || row->role == NN_lru_x_w || row->role == NN_lru_a_w;
-    p->exact = is_exact(row->role);
+    p->exact = is_exact(m, row->role);
     TRY(add_pieces(b, row, p, layer));
     TRY(b->src->take(b->src->arg, m, row->role, b->f, p));
     m->params[m->n_params++] = p;
@@ -226,13 +236,43 @@ static int add_param(const struct binding *b, const struct weight_row *row, int 
 
 /* ---- stacks -------------------------------------------------------------------------------- */
 
-static int bind_row(const struct binding *b, const struct weight_row *row, struct nn_stack *s)
+static int bind_layers(const struct binding *b, const struct weight_row *row, struct nn_stack *s)
 {
-    if (nn_roles[row->role].scope != 'L')
-        return add_param(b, row, 0, &s->w[row->role]);
     for (int i = 0; i < s->facts.layers; i++)
         if (in_layer(row, &s->facts, i))
             TRY(add_param(b, row, i, &s->layer[i][row->role]));
+    return 0;
+}
+
+static int bind_row(const struct binding *b, const struct weight_row *row, struct nn_stack *s)
+{
+    char scope = nn_roles[row->role].scope;
+    if (scope != 'L' && scope != 'G')
+        return add_param(b, row, 0, &s->w[row->role]);
+    if (!s->facts.stages)
+        return bind_layers(b, row, s);
+    for (int k = 0; k < s->facts.stages; k++) {
+        struct binding in = *b;
+        in.stage = k;
+        in.f = &s->stage[k].facts;
+        TRY(scope == 'L' ? bind_layers(&in, row, &s->stage[k]) : add_param(&in, row, 0, &s->stage[k].w[row->role]));
+    }
+    return 0;
+}
+
+/* Stages are stacks whose blocks are parts of the whole one's. */
+static int make_stages(struct model *m, struct nn_stack *s)
+{
+    int first = 0;
+    if (!s->facts.stages)
+        return 0;
+    if (!(s->stage = arena_array(&m->arena, (size_t)s->facts.stages, sizeof *s->stage)))
+        return NUN_ENOMEM;
+    for (int k = 0; k < s->facts.stages; k++) {
+        s->stage[k].facts = s->facts.stage[k];
+        s->stage[k].layer = s->layer + first;
+        first += s->facts.stage[k].layers;
+    }
     return 0;
 }
 
@@ -260,11 +300,12 @@ static const char *base_of(const struct binding *b, const struct stack_row *row)
 static int bind_stack(struct model *m, const struct stack_row *row, const char *prefix, struct nn_stack *s,
                       const struct weight_source *src)
 {
-    struct binding b = {m, &s->facts, src, prefix, NULL};
+    struct binding b = {.m = m, .f = &s->facts, .src = src, .prefix = prefix};
     b.base = base_of(&b, row);
     s->layer = arena_array(&m->arena, (size_t)s->facts.layers, sizeof *s->layer);
     if (!s->layer)
         return NUN_ENOMEM;
+    TRY(make_stages(m, s));
     for (size_t i = 0; i < row->n_weights; i++)
         TRY(bind_row(&b, &row->weights[i], s));
     share_weights(s);
@@ -274,7 +315,7 @@ static int bind_stack(struct model *m, const struct stack_row *row, const char *
 int model_bind_weights(struct model *m, const struct stack_row *text, const struct stack_row *vision,
                        const struct weight_source *src)
 {
-    struct binding b = {m, &m->text.facts, src, "", NULL};
+    struct binding b = {.m = m, .f = &m->text.facts, .src = src, .prefix = ""};
     TRY(need_params(m, 64));
     if (vision)
         TRY(bind_stack(m, vision, m->family->vision.prefix, &m->vision, src));

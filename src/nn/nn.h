@@ -97,6 +97,7 @@ struct nn_layer {
                                           turn: which layer of those that share it is */
 };
 
+enum { NN_STAGES = 8 };                /* most stages of a tower */
 enum { NN_ROPES = 2 };                 /* [0] full layers, [1] sliding ones where they differ */
 
 /* A mixture of experts; experts 0: none. */
@@ -169,8 +170,9 @@ struct nn_facts {
     float mlp_ratio;                   /* intermediate over hidden, where a config says it so; 0: not */
     int window_side;                   /* windows on a grid */
     bool merges;                       /* of a stage: four neighbours become one behind it */
-    struct nn_facts *stage;            /* [stages]: facts of each, layer being those of its own */
     int stages;                        /* runs of blocks, each of a width of its own; 0: all of one width */
+    int stage_layers[NN_STAGES], stage_heads[NN_STAGES], n_stage_heads; /* where a config lists them */
+    struct nn_facts *stage;            /* [stages]: facts of each, layer being those of its own */
     float dropout;                     /* after attention and MLP, in training */
     float init_range;                  /* standard deviation of random weights */
 };

@@ -142,7 +142,7 @@ static int compare(struct verify_case *c, const char *key, const float *got, siz
         item->ok = item->excess <= 1;
         rc = c->fast ? judge_fast(c, count, item) : 0;
     }
-    if (rc >= 0 && c->fast && !strcmp(item->name, "logits"))
+    if (rc >= 0 && c->fast && (!strcmp(item->name, "logits") || !strcmp(item->name, "class_logits")))
         c->r.arg_max_wrong += wrong_winners(got, want, count / width, width);
     arena_free(&arena);
     return rc < 0 ? rc : 0;

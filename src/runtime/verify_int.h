@@ -66,6 +66,9 @@ int verify_places(struct verify_case *c, const struct nun_timeline *t, struct ar
 /* The pictures of a case for a tower of one square, preprocessed: pixels [n, 3, H, W] in `arena`. */
 struct verify_pixels { int n, side; float *at; };
 int verify_pictures(struct verify_case *c, struct arena *arena, struct verify_pixels *out);
+/* The same for towers, whatever size their pictures have; there must be some. */
+struct views;
+int verify_views(struct verify_case *c, struct arena *arena, struct views *out);
 /* ids: a list, or a list of lists of one length: [*rows, *length]. */
 int verify_ids(const json_t *list, const char *place, struct arena *arena, int32_t **ids, int *rows, int *length);
 
@@ -73,6 +76,7 @@ int verify_ids(const json_t *list, const char *place, struct arena *arena, int32
 int verify_decoder(struct verify_case *c, struct arena *arena);
 int verify_contrastive(struct verify_case *c, struct arena *arena);
 int verify_vision(struct verify_case *c, struct arena *arena);
+int verify_masked(struct verify_case *c, struct arena *arena); /* of vision */
 int verify_encoder(struct verify_case *c, struct arena *arena);
 int verify_bytes(struct verify_case *c, struct arena *arena);
 

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "runtime/verify_int.h"
+#include "runtime/views.h"
 
 int verify_pool_rows(const struct model *m, const int32_t *ids, int rows, int length, int32_t *out)
 {
@@ -58,15 +59,15 @@ static struct g_tensor *filled(struct graph *g, enum dtype dt, struct shape shap
 
 static int build_image(struct verify_case *c, struct arena *arena, struct towers *t)
 {
-    struct verify_pixels px;
-    TRY(verify_pictures(c, arena, &px));
-    if (!px.n)
-        return err_set(NUN_EFORMAT, "%s: no pictures", c->r.name);
-    struct g_tensor *pixels = filled(t->g, DT_F32, SHAPE4(px.n, 3, px.side, px.side), px.at);
-    TRY(model_vision(t->g, c->m->model, pixels, &t->image));
-    g_output(t->image.hidden);
-    if (t->image.pooled)
-        g_output(t->image.pooled);
+    struct views views;
+    struct nn_pictures in;
+    TRY(verify_views(c, arena, &views));
+    views_inputs(t->g, c->m->model, &views, &in);
+    TRY(model_view(t->g, c->m->model, &in, &t->image));
+    struct g_tensor *made[] = {t->image.hidden, t->image.pooled, t->image.logits};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++)
+        if (made[i])
+            g_output(made[i]);
     return 0;
 }
 
@@ -131,6 +132,7 @@ static int one(struct verify_case *c, struct arena *arena, struct towers *t)
     TRY(run(c, t));
     TRY(check(c, "last_hidden_state", t->image.hidden));
     TRY(check(c, "pooler_output", t->image.pooled));
+    TRY(check(c, "class_logits", t->image.logits));
     return check(c, "image_embeds", t->image.embeds);
 }
 
@@ -152,5 +154,5 @@ int verify_contrastive(struct verify_case *c, struct arena *arena)
 
 int verify_vision(struct verify_case *c, struct arena *arena)
 {
-    return with_graph(c, arena, one);
+    return c->m->model->facts.mask_ratio > 0 ? verify_masked(c, arena) : with_graph(c, arena, one);
 }

@@ -306,6 +306,12 @@ static struct g_tensor *case_cross_entropy(struct ctx *c)
 {
     return g_cross_entropy(c->g, value(c, SHAPE2(5, 19)), INTS(c, SHAPE1(5), 3, -1, 18, 0, -100));
 }
+static struct g_tensor *case_square_loss(struct ctx *c)
+{
+    static const float weights[] = {0, 1, 0.5f, 0};
+    struct g_tensor *w = g_const(c->g, DT_F32, SHAPE1(4), weights, true), *x = value(c, SHAPE2(4, 7));
+    return g_square_loss(c->g, x, c->variant ? value(c, SHAPE2(4, 7)) : numbers(c, SHAPE2(4, 7)), w);
+}
 static struct g_tensor *case_sigmoid_loss(struct ctx *c)
 {
     return g_sigmoid_loss(c->g, value(c, SHAPE2(5, 5)));
@@ -383,6 +389,7 @@ static const struct { enum g_op op; int variants; struct g_tensor *(*build)(stru
     {OP_stats_shift, 1, case_stats_shift},
     {OP_cross_entropy, 1, case_cross_entropy},
     {OP_sigmoid_loss, 1, case_sigmoid_loss},
+    {OP_square_loss, 2, case_square_loss},
     {OP_route_weights, 2, case_route_weights},
     {OP_expert_linear, 2, case_expert_linear},
     {OP_expert_mix, 1, case_expert_mix},
