@@ -164,7 +164,9 @@ static int read_sides(const struct key_row *row, const json_t *obj, const char *
     if (json_is_object(value)) {
         TRY(read_side_object(row, value, place, &sides));
     } else {
-        int *lone = form == SIZE_BOTH ? &sides.height : form == SIZE_LONGEST ? &sides.longest_edge : &sides.shortest_edge;
+        int *lone = form == SIZE_BOTH      ? &sides.height
+                    : form == SIZE_LONGEST ? &sides.longest_edge
+                                           : &sides.shortest_edge;
         TRY(read_side(row, obj, place, row->key, lone));
         sides.width = sides.height;
     }
@@ -278,8 +280,8 @@ static int read_pinpoint(const char *place, const json_t *pair, int i, int out[2
         const json_t *item = json_array_get(pair, side);
         json_int_t value = json_integer_value(item);
         if (json_array_size(pair) != 2 || value < 1 || value > (json_int_t)LIMIT_OF(image_side))
-            return err_set(NUN_EFORMAT, "%s: image_grid_pinpoints[%d]: expected height and width from 1 to %zu, found %lld",
-                           place, i, LIMIT_OF(image_side), (long long)value);
+            return err_set(NUN_EFORMAT, "%s: image_grid_pinpoints[%d]: expected height and width from 1 to %zu, "
+                           "found %lld", place, i, LIMIT_OF(image_side), (long long)value);
         out[side] = (int)value;
     }
     return 0;

@@ -64,7 +64,8 @@ static void fit_in_canvas(struct preprocess_plan *p)
 }
 
 /* LLaVA-OneVision squares what it does not tile, except frames. */
-static int anyres_plan(const struct preprocess_facts *f, const struct preprocess_room *room, struct preprocess_plan *out)
+static int anyres_plan(const struct preprocess_facts *f, const struct preprocess_room *room,
+                       struct preprocess_plan *out)
 {
     bool onevision = f->kind->defaults.max_features > 0;
     int side = f->size.shortest_edge ? f->size.shortest_edge : f->size.height, best = -1;
@@ -106,7 +107,9 @@ static int64_t anyres_tokens(const struct preprocess_facts *f, const struct prep
     if (p->overview < 0)
         return f->tile_tokens + 1;
     struct preprocess_rect left = preprocess_unpadded(p, side);
-    double over = f->max_features ? sqrt((double)left.width * left.height / ((double)f->max_features * side * side)) : 0;
+    double most = (double)f->max_features * side * side, over = 0;
+    if (f->max_features)
+        over = sqrt((double)left.width * left.height / most);
     if (over > 1.1) {
         left.width = (int)floor(left.width / over);
         left.height = (int)floor(left.height / over);
@@ -250,7 +253,8 @@ static struct preprocess_rect pan_piece(const struct preprocess_plan *p, int til
     return (struct preprocess_rect){x, y, clamp(width, 1, p->width - x), clamp(height, 1, p->height - y)};
 }
 
-static int pan_piece_size(const struct preprocess_facts *f, const struct preprocess_rect *piece, int *width, int *height)
+static int pan_piece_size(const struct preprocess_facts *f, const struct preprocess_rect *piece, int *width,
+                          int *height)
 {
     (void)piece;
     *width = f->size.width;

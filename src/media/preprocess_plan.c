@@ -8,13 +8,15 @@
 
 /* ---- a plan from a strategy's choice ---- */
 
-static int plan_start(const struct preprocess_facts *f, const struct preprocess_input *in, struct preprocess_plan *out)
+static int plan_start(const struct preprocess_facts *f, const struct preprocess_input *in,
+                      struct preprocess_plan *out)
 {
     *out = (struct preprocess_plan){.columns = 1, .rows = 1, .overview = -1};
     TRY(plan_side(in->width, "picture width", &out->width));
     TRY(plan_side(in->height, "picture height", &out->height));
     if (in->frames < 0 || in->together < 0)
-        return err_set(NUN_EARG, "preprocess: expected counts, found %d frames of %d pictures", in->frames, in->together);
+        return err_set(NUN_EARG, "preprocess: expected counts, found %d frames of %d pictures", in->frames,
+                       in->together);
     TRY(limit_check(LIMIT_media_frames, (size_t)in->frames, "preprocess"));
     out->video = in->frames > 0 || f->kind->video;
     out->frames = in->frames > 0 ? in->frames : 1;
@@ -61,12 +63,16 @@ static struct spent overspent(const struct preprocess_facts *f, const struct pre
     return (struct spent){0};
 }
 
-/* Less room than `p` took: one tile less, and pixels in proportion to what is allowed. */
-static struct preprocess_room tighter(const struct preprocess_plan *p, const struct spent *over)
+/* Less room than `room`, in which `p` came out too large: one tile less, and pixels in proportion to
+ * what is allowed. */
+static struct preprocess_room tighter(const struct preprocess_room *room, const struct preprocess_plan *p,
+                                      const struct spent *over)
 {
+    static const double STEP = 0.98;
     int64_t tiles = p->tiles / p->frames - 1, area = (int64_t)p->tile_width * p->tile_height;
-    int64_t pixels = (int64_t)((double)area * ((double)over->allowed / (double)over->found));
-    pixels = pixels < area ? pixels : area - 1;
+    int64_t share = (int64_t)((double)area * ((double)over->allowed / (double)over->found));
+    int64_t step = (int64_t)((double)(room->pixels < area ? room->pixels : area) * STEP);
+    int64_t pixels = room->pixels > area || share < step ? share : step;
     return (struct preprocess_room){tiles < 1 ? 1 : tiles, pixels < 1 ? 1 : pixels};
 }
 
@@ -89,26 +95,43 @@ static int check_budget(const struct preprocess_facts *f, const struct preproces
     return 0;
 }
 
+static int plan_in(const struct preprocess_facts *f, const struct preprocess_input *in,
+                   const struct preprocess_room *room, struct preprocess_plan *out, struct spent *over)
+{
+    TRY(plan_start(f, in, out));
+    TRY(f->kind->strategy->plan(f, room, out));
+    plan_finish(f, out);
+    *over = overspent(f, &in->budget, out);
+    return 0;
+}
+
+/* Is there any plan that the budget allows? The smallest one tells. */
+static int check_smallest(const struct preprocess_facts *f, const struct preprocess_input *in)
+{
+    static const struct preprocess_room least = {1, 1};
+    struct preprocess_plan p;
+    struct spent over;
+    TRY(plan_in(f, in, &least, &p, &over));
+    if (!over.unit)
+        return 0;
+    return err_set(NUN_ELIMIT, "media budget: expected at most %lld %s, a %s of %d x %d needs %lld at its smallest",
+                   (long long)over.allowed, over.unit, p.video ? "video" : "picture", in->width, in->height,
+                   (long long)over.found);
+}
+
 int preprocess_plan(const struct preprocess_facts *f, const struct preprocess_input *in, struct preprocess_plan *out)
 {
-    const struct preprocess_budget *budget = &in->budget;
-    struct preprocess_room room = room_of(budget);
-    struct spent over = {0};
-    TRY(check_budget(f, budget));
-    for (int64_t before = INT64_MAX;; before = plan_pixels(out)) {
-        TRY(plan_start(f, in, out));
-        TRY(f->kind->strategy->plan(f, &room, out));
-        plan_finish(f, out);
-        over = overspent(f, budget, out);
-        if (!over.unit)
-            return 0;
-        if (plan_pixels(out) >= before)
-            break;
-        room = tighter(out, &over);
+    struct preprocess_room room = room_of(&in->budget);
+    struct spent over;
+    TRY(check_budget(f, &in->budget));
+    TRY(plan_in(f, in, &room, out, &over));
+    if (over.unit)
+        TRY(check_smallest(f, in));
+    while (over.unit) {
+        room = tighter(&room, out, &over);
+        TRY(plan_in(f, in, &room, out, &over));
     }
-    return err_set(NUN_ELIMIT, "media budget: expected at most %lld %s, %s of %d x %d%s needs %lld at its smallest",
-                   (long long)over.allowed, over.unit, out->video ? "a video" : "a picture", in->width, in->height,
-                   over.unit[0] == 't' && out->frames > 1 ? " (all frames)" : "", (long long)over.found);
+    return 0;
 }
 
 /* ---- what follows from a plan ---- */

@@ -93,8 +93,8 @@ static int smart_resize(const struct preprocess_facts *f, const struct preproces
     enum { STEEPEST = 200 };
     double w = out->width, h = out->height, factor = f->patch * f->merge, steep = fmax(w, h) / fmin(w, h);
     if (steep > STEEPEST)
-        return err_set(NUN_EUNSUP, "preprocess: expected an aspect ratio of at most %d, found %.17g (%d x %d)", STEEPEST,
-                       steep, out->width, out->height);
+        return err_set(NUN_EUNSUP, "preprocess: expected an aspect ratio of at most %d, found %.17g (%d x %d)",
+                       STEEPEST, steep, out->width, out->height);
     int64_t most = room->pixels < f->max_pixels / counted ? room->pixels * counted : f->max_pixels;
     int64_t least = f->min_pixels < most ? f->min_pixels : most;
     double wide = nearbyint(w / factor) * factor, high = nearbyint(h / factor) * factor; /* half to even */
@@ -184,12 +184,13 @@ static int pixtral_plan(const struct preprocess_facts *f, const struct preproces
                         struct preprocess_plan *out)
 {
     int unit = f->patch * f->merge, edge = f->size.longest_edge ? f->size.longest_edge : f->size.height;
-    int longer = max_int(out->width, out->height);
+    int longer = max_int(out->width, out->height), shorter = out->width + out->height - longer;
+    int least = max_int(unit, (longer + shorter - 1) / shorter); /* a pixel of the shorter side is left */
     TRY(pixtral_sides(f, edge, out));
     if (f->size.longest_edge && edge > longer)
         edge = longer;
-    while (tile_area(out) > room->pixels && edge > unit) {
-        edge = max_int(unit, smaller_edge(edge, tile_area(out), room->pixels));
+    while (tile_area(out) > room->pixels && edge > least) {
+        edge = max_int(least, smaller_edge(edge, tile_area(out), room->pixels));
         TRY(pixtral_sides(f, edge, out));
     }
     out->patch_columns = out->tile_width / f->patch;
@@ -204,6 +205,12 @@ static int64_t rows_tokens(const struct preprocess_facts *f, const struct prepro
 }
 
 /* ---- Fuyu: shrunk only, padded to whole patches ---- */
+
+static bool fuyu_leaves(const struct preprocess_plan *p, int most_width, int most_height)
+{
+    double scale = fmin((double)most_height / p->height, (double)most_width / p->width);
+    return scale * p->width >= 1 && scale * p->height >= 1;
+}
 
 static int fuyu_sides(const struct preprocess_facts *f, int most_width, int most_height, struct preprocess_plan *out)
 {
@@ -230,6 +237,8 @@ static int fuyu_plan(const struct preprocess_facts *f, const struct preprocess_r
         double shrink = sqrt((double)room->pixels / (double)tile_area(out)); /* below 1: a patch less at least */
         width = max_int(f->patch, (int)(out->tile_width * shrink) / f->patch * f->patch);
         height = max_int(f->patch, (int)(out->tile_height * shrink) / f->patch * f->patch);
+        if (!fuyu_leaves(out, width, height))
+            break;
         TRY(fuyu_sides(f, width, height, out));
     }
     out->patch_columns = out->tile_width / f->patch;
@@ -416,6 +425,5 @@ const struct preprocess_strategy preprocess_idefics2 = {
 
 const struct preprocess_strategy preprocess_idefics3 = {
     idefics3_plan, tokens_by_tile, NULL, NULL, .overview_of_canvas = true, .nearest_for_one_band = true,
-    .must_resize = true, .layout = LAYOUT_LIST,
-    .video_layout = LAYOUT_LIST,
+    .must_resize = true, .layout = LAYOUT_LIST, .video_layout = LAYOUT_LIST,
 };

@@ -38,7 +38,8 @@ static const struct model_row {
      "\"max_image_size\":{\"longest_edge\":384}}", 81, "FSrcNU"},
     {"smolvlm_500m", "{\"image_processor_type\":\"SmolVLMImageProcessor\",\"size\":{\"longest_edge\":2048},"
      "\"max_image_size\":{\"longest_edge\":512}}", 64, "FSrcNU"},
-    {"gemma3", "{\"image_processor_type\":\"Gemma3ImageProcessor\",\"size\":{\"height\":896,\"width\":896}}", 256, "RT"},
+    {"gemma3", "{\"image_processor_type\":\"Gemma3ImageProcessor\",\"size\":{\"height\":896,\"width\":896}}", 256,
+     "RT"},
     {"pixtral", "{\"image_processor_type\":\"PixtralImageProcessor\",\"size\":{\"longest_edge\":1024},"
      "\"patch_size\":16}", 0, "RyxT"},
     {"fuyu", "{\"image_processor_type\":\"FuyuImageProcessor\"}", 0, "IyxT"},
