@@ -40,11 +40,11 @@ static int make_layers(struct model *m, const char *place, struct nn_facts *f)
 static int read_stack(struct model *m, const char *place, const struct stack_place *where, struct nn_stack *s,
                       const struct stack_row **row)
 {
-    const json_t *config = *where->config ? json_dig(m->config, where->config) : m->config;
-    const char *type = where->model_type;
+    const char *path = stack_path(m->config, where), *type = where->model_type;
+    const json_t *config = *path ? json_dig(m->config, path) : m->config;
     if (!config)
-        return json_missing(place, where->config);
-    if (!type || *where->config) /* a stack of the top config may be named by the family alone */
+        return json_missing(place, path);
+    if (!type || (*path && !where->alone)) /* a stack of the top config may be named by the family alone */
         TRY(json_get_string(config, place, "model_type", &type));
     if (!type)
         return json_missing(place, "model_type");
@@ -54,7 +54,7 @@ static int read_stack(struct model *m, const char *place, const struct stack_pla
         return NUN_ENOMEM;
     struct json_unknown unknown = {.strict = true, .ignore = ignore};
     s->facts = (*row)->fixed;
-    TRY(json_read(m->config, place, where->config, (*row)->fields, (*row)->n_fields, &s->facts, &unknown));
+    TRY(json_read(m->config, place, path, (*row)->fields, (*row)->n_fields, &s->facts, &unknown));
     TRY(make_layers(m, place, &s->facts));
     struct stack_read r = {config, place, &s->facts, &m->arena};
     if ((*row)->finish)
@@ -99,6 +99,11 @@ static int check_features(const struct model *m, const char *place)
         if (at > layers || at < -layers - 1)
             return err_set(NUN_EFORMAT, "%s: vision feature layer %d, but the tower has %d layers", place, at, layers);
     }
+    if (m->vision.facts.merge && m->vision.facts.projection != m->text.facts.hidden)
+        return err_set(NUN_EFORMAT, "%s: the tower's features are %d wide, the decoder's states %d", place, m->vision.facts.projection,
+                       m->text.facts.hidden);
+    if (m->vision.facts.deep > m->text.facts.layers)
+        return err_set(NUN_EFORMAT, "%s: features for %d layers, but the decoder has %d", place, m->vision.facts.deep, m->text.facts.layers);
     if (layers && m->family->kind == FAMILY_DECODER && m->facts.image_token >= m->text.facts.vocab)
         return err_set(NUN_EFORMAT, "%s: image token %d is outside the vocabulary of %d", place, m->facts.image_token,
                        m->text.facts.vocab);

@@ -31,6 +31,11 @@ int stack_find(const char *model_type, const char *place, const struct stack_row
     return err_set(NUN_EUNSUP, "%s: model_type \"%s\" is not one that nunchi knows", place, model_type);
 }
 
+const char *stack_path(const json_t *config, const struct stack_place *where)
+{
+    return where->or_top && !json_dig(config, where->config) ? "" : where->config;
+}
+
 int family_find(const json_t *config, const char *place, const struct family_row **out)
 {
     const json_t *list = json_object_get(config, "architectures");

@@ -48,8 +48,12 @@ int family_finish(const struct stack_read *r);
 int family_heads(const struct stack_read *r);
 /* rope_scaling and rope_parameters into f->rope (rope_config.c). */
 int family_ropes(const struct stack_read *r);
+/* After it: which pairs turn by time, row and column. woven: they take turns. */
+int family_sections(const struct stack_read *r, bool woven);
 /* family_finish, and every layer has the window f->window. */
 int family_finish_window(const struct stack_read *r);
+/* The same for Qwen: layers from max_window_layers on have one, if use_sliding_window says so. */
+int family_finish_qwen(const struct stack_read *r);
 /* All layers but every n-th (the n-th, the 2n-th, ...) slide. */
 void family_slide(struct nn_facts *f, int every);
 /* After finish, for all stacks: layer_types where the config has it, ropes by layer. */

@@ -98,7 +98,12 @@ struct stack_place {
     const char *config;  /* dotted path of its config; "" is the top; NULL: the family has no such stack */
     const char *prefix;  /* of its weight names */
     const char *model_type; /* when the config does not carry one */
+    bool alone;          /* what the config carries is not asked: the stack's own, not the family's name again */
+    bool or_top;         /* where `config` is not there, at the top: older files */
 };
+
+/* How newer files begin the same names. */
+struct respelling { const char *ours, *theirs; };
 
 enum family_kind { FAMILY_DECODER, FAMILY_CONTRASTIVE, FAMILY_VISION, FAMILY_ENCODER, FAMILY_BYTES };
 
@@ -142,6 +147,7 @@ struct family_row {
     struct family_facts fixed;
     struct stack_place more[4];      /* further stacks, into model.more */
     const struct sight_row *sight;   /* NULL: it takes no pictures */
+    const struct respelling *respell; /* of all names in a file, or of none; ends with NULL; NULL: there is one spelling */
 };
 
 extern const struct stack_row *const stack_rows[];   /* NULL-terminated */
@@ -150,6 +156,8 @@ extern const struct family_row *const family_rows[]; /* NULL-terminated */
 /* The row of a config; NUN_EUNSUP naming what was asked for and what there is. */
 int family_find(const json_t *config, const char *place, const struct family_row **out);
 int stack_find(const char *model_type, const char *place, const struct stack_row **out);
+/* Where in the config the stack's is; "" is the top. */
+const char *stack_path(const json_t *config, const struct stack_place *where);
 
 #define ROWS(table) table, sizeof(table) / sizeof(table)[0]
 

@@ -35,6 +35,7 @@ struct model {
     int n_params, cap_params;
     struct model_piece *pieces;      /* in the order of params */
     int n_pieces, cap_pieces;
+    bool respelled;                  /* names on disk begin as the family's respellings */
     size_t n_values;                 /* parameters */
 };
 
@@ -71,13 +72,16 @@ int model_prune_tower(struct model *m, int keep);
 struct preprocess_plan;
 /* Rows of features that a picture gives; plan NULL: one of a tower of one fixed square. */
 int model_features(const struct model *m, const struct preprocess_plan *plan);
+/* Width of such a row: that of a token's state, and as much again for each further layer that features are added behind. */
+int model_feature_width(const struct model *m);
 int model_image_size(const struct model *m);    /* side of the tower's square, in pixels */
 
-/* pixels F32 [n * tiles, 3, H, W] of n pictures of one plan (NULL as above) -> features [n * features, text hidden] */
+/* pixels F32 [n * tiles, 3, H, W] of n pictures of one plan (NULL as above) -> features [n * features, feature width] */
 struct g_tensor *model_images(struct graph *g, const struct model *m, struct g_tensor *pixels,
                               const struct preprocess_plan *plan, int n);
 
-/* ids I32 [rows]; images: features (NULL: none) that replace rows image_rows I32 [n] (-1 skips);
+/* ids I32 [rows]; images: features [n, feature width] (NULL: none) of rows image_rows I32 [n] (-1 skips): their first
+ * part replaces the embeddings, a further one is added to the states behind layer 0, 1 ...; arXiv:2406.04334;
  * pick I32 [R]: the rows whose logits are wanted (NULL: all). layers: how many blocks to run (0: all).
  * Returns logits [R, vocab]. */
 struct model_text {

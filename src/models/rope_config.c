@@ -35,7 +35,8 @@ static const struct json_field raw_fields[] = {
     {"short_factor", JSON_KIND_NODE, offsetof(struct raw, short_factor), false, 0, 0, 0, NULL, NULL, 0, 0},
     {"long_factor", JSON_KIND_NODE, offsetof(struct raw, long_factor), false, 0, 0, 0, NULL, NULL, 0, 0},
 };
-static const char *const raw_ignore[] = {"type", "rope_type", "finetuned", NULL};
+/* Sections matter where tokens turn in three directions: family_sections reads them. */
+static const char *const raw_ignore[] = {"type", "rope_type", "finetuned", "mrope_section", "mrope_interleaved", NULL};
 
 /* ---- kinds --------------------------------------------------------------------------------- */
 
@@ -145,6 +146,7 @@ static const struct kind_row {
     {"default", NN_ROPE_default, read_plain}, {"linear", NN_ROPE_linear, read_linear}, {"dynamic", NN_ROPE_dynamic, read_dynamic},
     {"yarn", NN_ROPE_yarn, read_yarn},        {"longrope", NN_ROPE_longrope, read_longrope},
     {"su", NN_ROPE_longrope, read_longrope},  {"llama3", NN_ROPE_llama3, read_llama3},
+    {"mrope", NN_ROPE_default, read_plain},
 };
 
 /* ---- one rope, and all --------------------------------------------------------------------- */
@@ -204,5 +206,31 @@ int family_ropes(const struct stack_read *r)
         if (nested && f->slides_apart && json_is_object(json_object_get(given, "sliding_attention")))
             TRY(read_rope(r, sliding, &f->rope[1]));
     }
+    return 0;
+}
+
+/* ---- three directions ---------------------------------------------------------------------- */
+
+int family_sections(const struct stack_read *r, bool woven)
+{
+    static const char *const paths[] = {"rope_scaling", "rope_parameters"};
+    struct nn_rope *rope = &r->f->rope[0];
+    int count = 0, pairs = nn_rope_dims(r->f, rope) / 2;
+    bool interleaved = woven;
+    for (int i = 0; i < 2 && !count; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "%s.mrope_section", paths[i]);
+        TRY(json_get_ints(r->config, r->place, key, 1, MAX_WIDTH, rope->sections, 3, &count));
+        snprintf(key, sizeof key, "%s.mrope_interleaved", paths[i]);
+        TRY(json_get_bool(r->config, r->place, key, &interleaved));
+    }
+    if (count != 3)
+        return err_set(NUN_EFORMAT, "%s: rope_scaling.mrope_section: expected 3 numbers, found %d", r->place, count);
+    if (rope->sections[0] + rope->sections[1] + rope->sections[2] != pairs)
+        return err_set(NUN_EFORMAT, "%s: rope_scaling.mrope_section: %d, %d and %d are not the %d pairs that turn", r->place,
+                       rope->sections[0], rope->sections[1], rope->sections[2], pairs);
+    if (interleaved != woven)
+        return err_set(NUN_EUNSUP, "%s: rope_scaling.mrope_interleaved: expected %s", r->place, woven ? "true" : "false");
+    rope->woven = woven;
     return 0;
 }

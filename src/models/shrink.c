@@ -40,7 +40,7 @@ int model_truncate(struct model *m, int layers)
 {
     if (layers < 1 || layers > m->text.facts.layers)
         return err_set(NUN_EARG, "model: keep %d of %d text layers", layers, m->text.facts.layers);
-    TRY(set_in_config(m, m->family->text.config, "num_hidden_layers", layers));
+    TRY(set_in_config(m, stack_path(m->config, &m->family->text), "num_hidden_layers", layers));
     int kept = 0, pieces = 0;
     for (int i = 0; i < m->n_pieces; i++)
         if (!is_dropped(m, m->pieces[i].p, layers))

@@ -24,7 +24,7 @@ struct sight_row {
     const char *name, *doc;
     /* Rows of features that a picture gives. */
     int (*features)(const struct model *m, const struct preprocess_plan *p);
-    /* pixels F32 [n * tiles, 3, H, W] of n pictures of one plan -> [n * features, hidden]. */
+    /* pixels F32 [n * tiles, 3, H, W] of n pictures of one plan -> [n * features, model_feature_width]. */
     struct g_tensor *(*build)(struct graph *g, const struct model *m, struct g_tensor *pixels, const struct preprocess_plan *p, int n);
 
     /* All that follows may be NULL. */

@@ -46,6 +46,11 @@ int model_features(const struct model *m, const struct preprocess_plan *plan)
     return m->family->sight ? m->family->sight->features(m, plan ? plan : &square) : 0;
 }
 
+int model_feature_width(const struct model *m)
+{
+    return m->text.facts.hidden * (1 + m->vision.facts.deep);
+}
+
 struct g_tensor *model_images(struct graph *g, const struct model *m, struct g_tensor *pixels,
                               const struct preprocess_plan *plan, int n)
 {

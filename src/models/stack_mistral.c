@@ -34,7 +34,7 @@ const struct family_row family_mistral = DECODER_FAMILY("MistralForCausalLM", "m
 
 static const char *const qwen_ignore[] = {"max_window_layers", "use_sliding_window", NULL};
 
-static int qwen_finish(const struct stack_read *r)
+int family_finish_qwen(const struct stack_read *r)
 {
     bool slides = false;
     int64_t from = 28;
@@ -54,7 +54,7 @@ static const struct json_field qwen2_fields[] = {
 static const struct weight_row qwen2_weights[] = {
     ROW_EMBED, ROWS_LLAMA_NORMS, ROWS_QKVO(LAYER), ROWS_QKV_BIAS(LAYER, W_ALWAYS), ROWS_GATED_MLP(LAYER), ROW_FINAL_NORM, ROW_HEAD};
 const struct stack_row stack_qwen2 = {
-    "qwen2", ROWS(qwen2_fields), qwen_ignore, ROWS(qwen2_weights), {LLAMA_FACTS}, qwen_finish};
+    "qwen2", ROWS(qwen2_fields), qwen_ignore, ROWS(qwen2_weights), {LLAMA_FACTS}, family_finish_qwen};
 const struct family_row family_qwen2 = DECODER_FAMILY("Qwen2ForCausalLM", "qwen2");
 
 /* ---- Qwen 3: no biases, a norm of each query and key head ---- */
@@ -70,7 +70,7 @@ static int qwen3_finish(const struct stack_read *r)
 {
     if (!r->f->head_dim)
         r->f->head_dim = 128;
-    return qwen_finish(r);
+    return family_finish_qwen(r);
 }
 static const struct weight_row qwen3_weights[] = {
     ROW_EMBED, ROWS_LLAMA_NORMS, ROWS_QKVO(LAYER), ROWS_QKVO_BIAS(LAYER, W_ATTENTION_BIAS), ROWS_QK_NORM(LAYER, "D", "D"),

@@ -64,6 +64,22 @@ static bool in_layer(const struct weight_row *row, const struct nn_facts *f, int
     return row->in > 0 ? f->layer[layer].mixer == row->in - 1 : f->layer[layer].channel == -1 - row->in;
 }
 
+/* The begin of a name replaced by the first of the rows that fits. */
+static int respell(const struct respelling *rows, char *name, size_t cap)
+{
+    size_t n = strlen(name);
+    while (rows->ours && !span_starts(span_of(name, n), span_str(rows->ours)))
+        rows++;
+    if (!rows->ours)
+        return 0;
+    size_t from = strlen(rows->ours), to = strlen(rows->theirs);
+    if (n - from + to >= cap)
+        return err_set(NUN_ELIMIT, "%s: the name is longer than %zu bytes", name, cap);
+    memmove(name + to, name + from, n - from + 1);
+    memcpy(name, rows->theirs, to);
+    return 0;
+}
+
 /* The name on disk: prefix, without base, the numbers put in. */
 static int name_of(const struct binding *b, const struct weight_row *row, int layer, int expert, char *out, size_t cap)
 {
@@ -83,7 +99,9 @@ static int name_of(const struct binding *b, const struct weight_row *row, int la
         at += (size_t)snprintf(out + at, cap - at, "%d", number);
     }
     out[at < cap ? at : cap - 1] = '\0';
-    return *from ? err_set(NUN_ELIMIT, "%s%s: the name is longer than %zu bytes", b->prefix, row->name, cap) : 0;
+    if (*from || at >= cap)
+        return err_set(NUN_ELIMIT, "%s%s: the name is longer than %zu bytes", b->prefix, row->name, cap);
+    return b->m->respelled ? respell(b->m->family->respell, out, cap) : 0;
 }
 
 /* The rows of the tensor, and which of them are the weight's. */
@@ -312,11 +330,28 @@ static int bind_stack(struct model *m, const struct stack_row *row, const char *
     return 0;
 }
 
+/* Whether the file's names begin the other way, told from the first of the decoder. */
+static int find_spelling(struct model *m, const struct stack_row *text, const struct weight_source *src)
+{
+    struct binding b = {m, &m->text.facts, src, m->family->text.prefix, NULL};
+    char name[256];
+    if (!m->family->respell || !text)
+        return 0;
+    TRY(name_of(&b, &text->weights[0], 0, 0, name, sizeof name));
+    if (src->present(src->arg, name))
+        return 0;
+    m->respelled = true;
+    TRY(name_of(&b, &text->weights[0], 0, 0, name, sizeof name));
+    m->respelled = src->present(src->arg, name);
+    return 0;
+}
+
 int model_bind_weights(struct model *m, const struct stack_row *text, const struct stack_row *vision,
                        const struct weight_source *src)
 {
     struct binding b = {.m = m, .f = &m->text.facts, .src = src, .prefix = ""};
     TRY(need_params(m, 64));
+    TRY(find_spelling(m, text, src));
     if (vision)
         TRY(bind_stack(m, vision, m->family->vision.prefix, &m->vision, src));
     for (int i = 0; i < 4 && m->family->more[i].config; i++) {

@@ -68,6 +68,16 @@ struct g_tensor *nn_const(struct graph *g, struct shape shape, float **data)
     return t;
 }
 
+struct g_tensor *nn_ints(struct graph *g, struct shape shape, int32_t **data)
+{
+    float *memory; /* of the same size */
+    struct g_tensor *t = nn_const(g, shape, &memory);
+    *data = (int32_t *)memory;
+    if (t)
+        t->dt = DT_I32;
+    return t;
+}
+
 struct g_tensor *nn_linear(struct graph *g, struct g_param *w, struct g_param *b, struct g_tensor *x,
                            struct g_tensor *residual, enum act_kind act)
 {

@@ -91,6 +91,8 @@ struct nn_layer {
     int8_t mixer, channel;             /* rows of kinds.def, or NN_NONE */
     int8_t rope;                       /* index into facts.rope, or NN_NONE */
     bool shifts;                       /* windows on a grid are moved by half of one */
+    bool windowed;                     /* of a tower of native sizes: a patch sees its window alone */
+    bool deep;                         /* what comes out of it is features too, added behind a layer of the decoder */
     int window;                        /* keys that a query sees, itself counted; 0: all */
     float scale;                       /* of attention scores; 0: 1 / sqrt(head_dim) */
     int share, turn;                   /* share: 1 + the layer whose weights serve where this one has none of its own;
@@ -168,7 +170,11 @@ struct nn_facts {
     bool stretch;                      /* learned positions are resampled for other grids than their own */
     int labels, summary;               /* classes; enum nn_summary: which states of a picture they are told from */
     float mlp_ratio;                   /* intermediate over hidden, where a config says it so; 0: not */
-    int window_side;                   /* windows on a grid */
+    int window_side;                   /* windows on a grid; of native sizes: in groups of patches */
+    int merge;                         /* native sizes: merge x merge patches are a group, which becomes one feature */
+    int frames;                        /* of a video, that a patch reaches over; a picture counts as so many of the same */
+    int deep;                          /* layers that are */
+    float places_per_second;           /* how far a second of video turns its tokens; 0: a step turns them by one */
     bool merges;                       /* of a stage: four neighbours become one behind it */
     int stages;                        /* runs of blocks, each of a width of its own; 0: all of one width */
     int stage_layers[NN_STAGES], stage_heads[NN_STAGES], n_stage_heads; /* where a config lists them */
@@ -325,6 +331,7 @@ struct g_tensor *nn_linear(struct graph *g, struct g_param *w, struct g_param *b
                            struct g_tensor *residual, enum act_kind act);
 /* A constant in the graph's arena, filled by the caller: *data [shape]. */
 struct g_tensor *nn_const(struct graph *g, struct shape shape, float **data);
+struct g_tensor *nn_ints(struct graph *g, struct shape shape, int32_t **data);
 /* Attention pooling (SigLIP): x [B*T, hidden] -> [B, hidden], over the patches that are not padding. */
 struct g_tensor *nn_pool(struct graph *g, const struct nn_stack *s, struct g_tensor *x, const struct nn_pictures *in);
 

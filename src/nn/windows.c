@@ -9,16 +9,6 @@
 #include "base/err.h"
 #include "nn/nn.h"
 
-static struct g_tensor *ints(struct graph *g, struct shape shape, int32_t **data)
-{
-    float *memory; /* of the same size */
-    struct g_tensor *t = nn_const(g, shape, &memory);
-    *data = (int32_t *)memory;
-    if (t)
-        t->dt = DT_I32;
-    return t;
-}
-
 /* ---- windows ------------------------------------------------------------------------------- */
 
 struct windows {
@@ -103,7 +93,7 @@ static struct g_tensor *bias_of(struct graph *g, const struct windows *w, struct
 {
     int32_t *place;
     int slots = w->first[4];
-    struct g_tensor *at = ints(g, SHAPE1((int64_t)slots * slots), &place);
+    struct g_tensor *at = nn_ints(g, SHAPE1((int64_t)slots * slots), &place);
     if (!at)
         return NULL;
     lay_places(w, place);
@@ -128,8 +118,8 @@ struct g_tensor *nn_mix_windows(struct graph *g, struct nn_env *e, struct g_para
         return NULL;
     }
     int64_t n = (int64_t)win.batch * win.down * win.across, slots = win.first[4];
-    struct g_tensor *at = ints(g, SHAPE1(n * slots), &in), *back = ints(g, SHAPE1((int64_t)win.batch * e->seq->tokens), &out);
-    struct g_tensor *sees = ints(g, SHAPE3(n, slots, 4), &spans);
+    struct g_tensor *at = nn_ints(g, SHAPE1(n * slots), &in), *back = nn_ints(g, SHAPE1((int64_t)win.batch * e->seq->tokens), &out);
+    struct g_tensor *sees = nn_ints(g, SHAPE3(n, slots, 4), &spans);
     if (!at || !back || !sees)
         return NULL;
     lay_tokens(&win, in, out);
@@ -154,7 +144,7 @@ static struct g_tensor *merge(struct graph *g, const struct nn_stack *s, struct 
 {
     int32_t *at;
     int h = (*rows + 1) / 2, w = (*cols + 1) / 2, H = s->facts.hidden;
-    struct g_tensor *from = ints(g, SHAPE1(4LL * batch * h * w), &at);
+    struct g_tensor *from = nn_ints(g, SHAPE1(4LL * batch * h * w), &at);
     for (int i = 0; from && i < 4 * batch * h * w; i++) {
         int row = i / 4 / w % h * 2 + i % 2, col = i / 4 % w * 2 + i / 2 % 2, b = i / 4 / w / h;
         at[i] = row < *rows && col < *cols ? (b * *rows + row) * *cols + col : -1;

@@ -57,7 +57,7 @@ static int plan_fill(const struct nun_model *m, struct engine_plan *p)
 {
     TRY(graph_create(m->compute, m->threads, &p->graph));
     struct graph *g = p->graph;
-    size_t rows = (size_t)p->rows, hidden = (size_t)m->model->text.facts.hidden;
+    size_t rows = (size_t)p->rows, width = (size_t)model_feature_width(m->model);
     p->kv = arena_array(&g->arena, rows, sizeof *p->kv);
     p->ids = arena_array(&g->arena, rows, sizeof *p->ids);
     p->pos = arena_array(&g->arena, rows, sizeof *p->pos);
@@ -71,11 +71,11 @@ static int plan_fill(const struct nun_model *m, struct engine_plan *p)
     in.pick = input(g, "pick", DT_I32, SHAPE1(p->picks), p->pick);
     if (p->images) {
         p->image_rows = arena_array(&g->arena, rows, sizeof *p->image_rows);
-        p->features = arena_array(&g->arena, rows * hidden, sizeof *p->features);
+        p->features = arena_array(&g->arena, rows * width, sizeof *p->features);
         if (!p->image_rows || !p->features)
             return NUN_ENOMEM;
         in.image_rows = input(g, "image_rows", DT_I32, SHAPE1(p->rows), p->image_rows);
-        in.images = input(g, "images", DT_F32, SHAPE2(p->rows, (int64_t)hidden), p->features);
+        in.images = input(g, "images", DT_F32, SHAPE2(p->rows, (int64_t)width), p->features);
     }
     if (nn_rope_by_row(&m->model->text.facts)) {
         int pairs = rotated_pairs(m);
@@ -153,11 +153,11 @@ static void lay_row(const struct nun_model *m, struct engine_plan *p, int row, c
     if (!p->images)
         return;
     const struct placed *here = timeline_placed(t, at);
-    size_t hidden = (size_t)m->model->text.facts.hidden;
+    size_t width = (size_t)model_feature_width(m->model);
     p->image_rows[row] = here ? row : -1;
     if (here)
-        memcpy(p->features + (size_t)row * hidden, here->picture->features + (size_t)t->place[at].feature * hidden,
-               hidden * sizeof(float));
+        memcpy(p->features + (size_t)row * width, here->picture->features + (size_t)t->place[at].feature * width,
+               width * sizeof(float));
 }
 
 static void lay_padding(struct engine_plan *p, int row, int pick)

@@ -30,7 +30,7 @@ struct engine_plan {
     int32_t *ids, *pos, *pick;   /* [rows], [rows], [picks] */
     int32_t *image_rows;         /* [rows] */
     float *freq, *inv_freq;      /* [rows, rotated pairs] where they depend on the row; [rotated pairs] */
-    float *features;             /* [rows, hidden] */
+    float *features;             /* [rows, feature width] */
     struct g_tensor *logits;     /* [picks, vocab] */
 };
 

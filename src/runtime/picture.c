@@ -251,7 +251,7 @@ static int encode_batch(struct nun_model *m, struct picture *const *pictures, in
 {
     struct image_plan *p;
     struct preprocess_plan key = sight_key(m->model, &pictures[0]->plan);
-    size_t floats = pictures[0]->floats, features = (size_t)pictures[0]->n_features * (size_t)m->model->text.facts.hidden;
+    size_t floats = pictures[0]->floats, features = (size_t)pictures[0]->n_features * (size_t)model_feature_width(m->model);
     TRY(image_plan_get(m, &key, bucket_of(n), floats, &p));
     for (int i = 0; i < p->pictures; i++)
         memcpy(p->pixels + (size_t)i * floats, pictures[i < n ? i : n - 1]->pixels, floats * sizeof(float));

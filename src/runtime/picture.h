@@ -13,7 +13,7 @@ struct image_plan {
     struct graph *graph;
     struct plan *plan;
     float *pixels;               /* [pictures, floats] */
-    struct g_tensor *features;   /* [pictures * features, hidden] */
+    struct g_tensor *features;   /* [pictures * features, feature width] */
 };
 
 /* Immutable once encoded; counted under the model's lock. */
@@ -26,7 +26,7 @@ struct picture {
     float *pixels;               /* [tiles, 3, H, W]; freed when encoded */
     int n_features;
     int32_t (*places)[3];        /* [n_features]: where each turns, from 0; NULL: one after the other */
-    float *features;             /* [n_features, hidden]; NULL until encoded */
+    float *features;             /* [n_features, feature width]; NULL until encoded */
     struct digest identity;      /* of the pixels and the plan */
 };
 

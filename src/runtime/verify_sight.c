@@ -207,7 +207,11 @@ int verify_places(struct verify_case *c, const struct nun_timeline *t, struct ar
         for (size_t d = 0; d < 3; d++)
             values[d * n + i] = (float)t->place[i].at[d];
     TRY(check_types(c, t, arena));
-    return t->m->model->family->sight->places ? verify_check(c, "position_ids", values, 3 * n) : 0;
+    if (!t->m->model->family->sight->places)
+        return 0;
+    float delta = (float)(t->next_at - (int64_t)n); /* what text after them is ahead by */
+    TRY(verify_check(c, "rope_deltas", &delta, 1));
+    return verify_check(c, "position_ids", values, 3 * n);
 }
 
 int verify_prefix(const struct verify_case *c, int n)
