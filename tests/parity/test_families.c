@@ -152,7 +152,7 @@ int main(void)
     static const char *const families[] = {
         "mistral", "qwen2", "qwen2-window", "qwen3", "phi", "phi3-longrope", "phi4", "gemma2", "gemma3-text", "olmo2", "olmo3",
         "gpt2", "gpt2-prefixed", "gpt-neox", "granite", "smollm3", "starcoder2", "persimmon", "rope-linear", "rope-dynamic",
-        "rope-yarn"};
+        "rope-yarn", "qwen2-vl", "qwen2-5-vl", "qwen3-vl"};
     enum { FAMILIES = sizeof families / sizeof families[0] };
     static void (*const checks[])(void **state) = {reference, same_bits, saved};
     static const char *const names[] = {"reference", "same bits", "saved"};
