@@ -37,6 +37,15 @@ static int make_layers(struct model *m, const char *place, struct nn_facts *f)
     return 0;
 }
 
+/* Some configs name a decoder by its architecture and carry another one's model_type (NVLM-D). */
+static void type_by_architecture(const json_t *config, const char **type)
+{
+    const char *named = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
+    for (const struct family_row *const *f = family_rows; named && *f; f++)
+        if (!strcmp((*f)->architecture, named) && (*f)->text.config && !*(*f)->text.config)
+            *type = (*f)->model_type;
+}
+
 static int read_stack(struct model *m, const char *place, const struct stack_place *where, struct nn_stack *s,
                       const struct stack_row **row)
 {
@@ -46,6 +55,8 @@ static int read_stack(struct model *m, const char *place, const struct stack_pla
         return json_missing(place, path);
     if (!type || (*path && !where->alone)) /* a stack of the top config may be named by the family alone */
         TRY(json_get_string(config, place, "model_type", &type));
+    if (*path && !where->alone)
+        type_by_architecture(config, &type);
     if (!type)
         return json_missing(place, "model_type");
     TRY(stack_find(type, place, row));

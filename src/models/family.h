@@ -111,6 +111,8 @@ struct family_facts {
     int image_token;                 /* id of the placeholder; -1: text only */
     int video_token;                 /* of a video's; 0: no videos */
     int feature_layers[8], n_feature_layers; /* indices into hidden states; negative from the end */
+    float downsample;                /* of a tile's side, by laying squares of patches side by side; 0: not */
+    bool turned_squares;             /* which lie in the order of columns */
     int begin_token, end_token;      /* around a tile; 0: none */
     int tile_tokens;                 /* that a tile becomes, where the config says so */
     bool uncapped;                   /* the whole model leaves out the decoder's cap of logits, as its reference does */

@@ -40,6 +40,7 @@ struct sight_row {
     int (*places)(const struct model *m, const struct preprocess_plan *p, double seconds, int32_t (*at)[3]);
     const char *template;        /* chat template of folders that have none */
     bool by_size;                /* features depend on the original's sides, not on the tiles' alone */
+    bool videos_alike;           /* a video's tokens are those of pictures */
     bool both_ways;              /* tokens of one picture see each other */
     bool prefix;                 /* so do all tokens of the first prompt */
 };
@@ -59,6 +60,9 @@ struct g_tensor *sight_tower(struct graph *g, const struct model *m, struct g_te
 /* The same of any stack, and with or without its class token. */
 struct g_tensor *sight_tower_of(struct graph *g, const struct model *m, const struct nn_stack *tower, bool drop_class,
                                 struct g_tensor *pixels, int *tokens);
+/* Patches [tiles * h * w, width] in the order of the squares of step x step that belong together; squares row by row,
+ * or turned, column by column. */
+struct g_tensor *sight_squares(struct graph *g, struct g_tensor *x, int tiles, int h, int w, int step, bool turned);
 int sight_tower_tokens(const struct model *m); /* of one tile of the tower's own size */
 /* x through the two-layer connector: norm where there is one, linear, activation, linear. */
 struct g_tensor *sight_connect(struct graph *g, const struct model *m, struct g_tensor *x);

@@ -44,25 +44,13 @@ static int averages_features(const struct model *m, const struct preprocess_plan
     return to && from % to == 0 ? p->tiles * m->facts.tile_tokens : 0;
 }
 
-/* Patches [tiles * from * from] in the order of the squares of which each becomes one token. */
-static struct g_tensor *by_squares(struct graph *g, struct g_tensor *x, int tiles, int from, int to)
-{
-    int step = from / to, n = 0;
-    int32_t *rows = arena_array(&g->arena, (size_t)tiles * (size_t)from * (size_t)from, sizeof *rows);
-    for (int t = 0; rows && t < tiles; t++)
-        for (int i = 0; i < to * to; i++)
-            for (int k = 0; k < step * step; k++)
-                rows[n++] = (t * from + i / to * step + k / step) * from + i % to * step + k % step;
-    return rows ? g_gather_rows(g, x, g_const(g, DT_I32, SHAPE1(n), rows, true)) : NULL;
-}
-
 static struct g_tensor *averages_build(struct graph *g, const struct model *m, struct g_tensor *pixels,
                                        const struct preprocess_plan *p, int n)
 {
     int tokens, tiles = n * p->tiles, to = side_of(m->facts.tile_tokens);
     struct g_tensor *x = sight_tower(g, m, pixels, &tokens);
     int from = side_of(tokens), step = from / to;
-    x = g_reshape(g, by_squares(g, x, tiles, from, to), SHAPE3((int64_t)tiles * to * to, step * step, m->vision.facts.hidden));
+    x = g_reshape(g, sight_squares(g, x, tiles, from, from, step, false), SHAPE3((int64_t)tiles * to * to, step * step, m->vision.facts.hidden));
     x = g_rms_norm(g, g_mean_pool(g, x), g_param(g, m->w[NN_conn_norm_w]), m->vision.facts.norm_eps, 1);
     return nn_linear(g, m->w[NN_conn_1_w], NULL, x, NULL, ACT_NONE);
 }

@@ -126,6 +126,19 @@ struct g_tensor *sight_connect(struct graph *g, const struct model *m, struct g_
     return nn_linear(g, m->w[NN_conn_2_w], m->w[NN_conn_2_b], x, NULL, ACT_NONE);
 }
 
+struct g_tensor *sight_squares(struct graph *g, struct g_tensor *x, int tiles, int h, int w, int step, bool turned)
+{
+    int down = h / step, across = w / step, n = 0;
+    int32_t *rows = arena_array(&g->arena, (size_t)tiles * (size_t)h * (size_t)w, sizeof *rows);
+    for (int t = 0; rows && t < tiles; t++)
+        for (int i = 0; i < down * across; i++)
+            for (int k = 0; k < step * step; k++) {
+                int y = turned ? i % down : i / across, c = turned ? i / down : i % across;
+                rows[n++] = (t * h + y * step + k / step) * w + c * step + k % step;
+            }
+    return rows ? g_gather_rows(g, x, g_const(g, DT_I32, SHAPE1(n), rows, true)) : NULL;
+}
+
 /* ---- one square ---------------------------------------------------------------------------- */
 
 static int square_features(const struct model *m, const struct preprocess_plan *p)

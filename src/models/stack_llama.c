@@ -11,7 +11,7 @@ const struct json_name family_acts[] = {
     {"relu", ACT_RELU}, {"relu2", ACT_RELU2}, {"tanh", ACT_TANH}, {"sigmoid", ACT_SIGMOID}, {NULL, 0}};
 
 const char *const family_harmless[] = {
-    "architectures", "model_type", "dtype", "torch_dtype", "transformers_version", "use_cache", "bos_token_id",
+    "architectures", "model_type", "auto_map", "dtype", "torch_dtype", "transformers_version", "use_cache", "bos_token_id",
     "eos_token_id", "pad_token_id", "initializer_factor", "attention_dropout", "_name_or_path", "pretraining_tp",
     "layer_types", "rope_scaling", "rope_parameters", "rope_theta", "num_channels", "tie_word_embeddings",
     "logit_scale_init_value", "projection_dim", "return_dict", "output_attentions", "output_hidden_states",

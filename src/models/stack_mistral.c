@@ -53,8 +53,16 @@ static const struct json_field qwen2_fields[] = {
 };
 static const struct weight_row qwen2_weights[] = {
     ROW_EMBED, ROWS_LLAMA_NORMS, ROWS_QKVO(LAYER), ROWS_QKV_BIAS(LAYER, W_ALWAYS), ROWS_GATED_MLP(LAYER), ROW_FINAL_NORM, ROW_HEAD};
+/* Its attention always has biases and its MLP never has; configs that say so (NVLM-D's) say nothing new. */
+static int qwen2_finish(const struct stack_read *r)
+{
+    TRY(family_refuse(r, "attention_bias", true));
+    TRY(family_refuse(r, "mlp_bias", false));
+    return family_finish_qwen(r);
+}
+static const char *const qwen2_ignore[] = {"max_window_layers", "use_sliding_window", "attention_bias", "mlp_bias", NULL};
 const struct stack_row stack_qwen2 = {
-    "qwen2", ROWS(qwen2_fields), qwen_ignore, ROWS(qwen2_weights), {LLAMA_FACTS}, family_finish_qwen};
+    "qwen2", ROWS(qwen2_fields), qwen2_ignore, ROWS(qwen2_weights), {LLAMA_FACTS}, qwen2_finish};
 const struct family_row family_qwen2 = DECODER_FAMILY("Qwen2ForCausalLM", "qwen2");
 
 /* ---- Qwen 3: no biases, a norm of each query and key head ---- */

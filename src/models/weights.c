@@ -2,6 +2,7 @@
  * values come from. */
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -43,13 +44,17 @@ struct binding {
     int stage;
 };
 
-/* 'h' and 'F' are the connector's: text width, joined vision width. */
+/* 'h', 'j' and 'F' are the connector's: widths of the text and of its MLP, joined vision width of a square of patches. */
 static int64_t dim_of(const struct binding *b, char letter)
 {
     if (letter == 'h')
         return b->m->text.facts.hidden;
-    if (letter == 'F')
-        return (int64_t)b->m->vision.facts.hidden * b->m->facts.n_feature_layers;
+    if (letter == 'j')
+        return b->m->text.facts.intermediate;
+    if (letter == 'F') {
+        int step = b->m->facts.downsample > 0 ? (int)lroundf(1 / b->m->facts.downsample) : 1;
+        return (int64_t)b->m->vision.facts.hidden * b->m->facts.n_feature_layers * step * step;
+    }
     if (letter == 'e')
         return (int64_t)b->m->facts.hash_functions * b->m->facts.n_hash_sizes * b->m->facts.hash_rows;
     if (letter == 'l' || letter == 'g')

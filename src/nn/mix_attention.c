@@ -10,6 +10,22 @@ struct nn_keep nn_keep_attention(const struct nn_facts *f, int layer)
     return (struct nn_keep){.keys = f->kv_heads, .values = f->kv_heads, .width = f->head_dim + (f->alibi > 0)};
 }
 
+/* x [rows, W] over the root mean square of its first columns. The others are made so small that an ordinary norm does not
+ * feel them; what that and its division by W change, the weights' factors take back, powers of two but for the root. */
+static struct g_tensor *norm_by_first(struct graph *g, struct g_tensor *x, struct g_param *w, int first, float eps)
+{
+    int64_t W = g_last(x);
+    float *small, *back, *one, share = (float)first / (float)W;
+    struct g_tensor *down = nn_const(g, SHAPE1(W), &small), *up = nn_const(g, SHAPE1(W), &back), *ones = nn_const(g, SHAPE1(W), &one);
+    for (int64_t i = 0; ones && i < W; i++) {
+        small[i] = i < first ? 1 : 0x1p-40f;
+        back[i] = sqrtf(share) / small[i];
+        one[i] = 1;
+    }
+    x = g_rms_norm(g, g_mul(g, x, down), ones, eps * share, 0);
+    return g_mul(g, g_mul(g, x, up), g_param(g, w));
+}
+
 /* x [rows, n, D] by heads: one weight for all heads [D], for the whole row [n * D], or for each head [n, D]. */
 static struct g_tensor *head_norm(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b,
                                   struct g_tensor *x)
@@ -28,7 +44,9 @@ static struct g_tensor *head_norm(struct graph *g, const struct nn_facts *f, str
         x = f->qk_norm_layer ? g_layer_norm(g, x, one, NULL, f->norm_eps) : g_rms_norm(g, x, one, f->norm_eps, 0);
         return g_mul(g, x, g_param(g, w));
     }
-    if (f->qk_norm_layer)
+    if (whole && f->qk_norm_first)
+        x = norm_by_first(g, x, w, f->qk_norm_first, f->norm_eps);
+    else if (f->qk_norm_layer)
         x = g_layer_norm(g, x, g_param(g, w), b ? g_param(g, b) : NULL, f->norm_eps);
     else
         x = g_rms_norm(g, x, g_param(g, w), f->norm_eps, f->norm_offset);

@@ -144,6 +144,7 @@ struct nn_facts {
     bool two_norms;                    /* parallel wiring: where a config key says whether each part has its own */
     bool qk_norm;                      /* where a config key says whether there are norms of q and k */
     bool qk_norm_layer;                /* norms of q and k are layer norms */
+    int qk_norm_first;                 /* norms over all heads measure so many columns alone; 0: all */
     bool qk_norm_late;                 /* after the rotation */
     struct nn_rope rope[NN_ROPES];
     bool slides_apart;                 /* sliding layers turn by rope[1] */

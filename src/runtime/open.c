@@ -49,7 +49,7 @@ static int open_preprocess(struct nun_model *m, const char *folder)
         return 0;
     int rc = preprocess_open(folder, PREPROCESS_PICTURES, &m->preprocess);
     m->has_preprocess = rc >= 0;
-    if (rc >= 0 && m->model->facts.video_token)
+    if (rc >= 0 && (m->model->facts.video_token || (m->model->family->sight && m->model->family->sight->videos_alike)))
         rc = preprocess_open(folder, PREPROCESS_VIDEOS, &m->video_preprocess);
     return rc == NUN_EUNSUP && !m->has_preprocess ? 0 : rc;
 }

@@ -95,7 +95,7 @@ static int check_takes(const struct nun_model *m, const struct picture_source *s
     TRY(sight_of(m->model, s->places[0], &row));
     if (!m->has_preprocess)
         return err_set(NUN_EUNSUP, "%s: the model's folder has no preprocessor_config.json", s->places[0]);
-    if (s->seconds > 0 && !m->model->facts.video_token)
+    if (s->seconds > 0 && !m->model->facts.video_token && !row->videos_alike)
         return err_set(NUN_EUNSUP, "%s: %s takes no videos", s->places[0], m->model->family->architecture);
     return 0;
 }
@@ -109,7 +109,7 @@ int picture_make(const struct nun_model *m, const struct picture_source *s, stru
     if (rc >= 0) {
         p->refs = 1;
         p->seconds = s->seconds;
-        p->token = s->seconds > 0 ? m->model->facts.video_token : m->model->facts.image_token;
+        p->token = s->seconds > 0 && m->model->facts.video_token ? m->model->facts.video_token : m->model->facts.image_token;
         rc = preprocess(m, s, frames, p);
         rc = rc < 0 ? err_at(rc, "%s", s->places[0]) : 0;
     }

@@ -52,7 +52,7 @@ struct span prompt_mark_text(const struct nun_model *m, bool video)
     int32_t id = video ? m->model->facts.video_token : m->model->facts.image_token;
     if (mark)
         return span_str(mark);
-    return row && (!video || id) ? prompt_token_text(m, id) : (struct span){0};
+    return row && (!video || id > 0) ? prompt_token_text(m, id) : (struct span){0};
 }
 
 /* ---- marks ------------------------------------------------------------------------------------- */

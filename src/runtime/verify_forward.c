@@ -122,7 +122,7 @@ static int run_case(struct verify *v, struct nun_model *m, const json_t *json, b
     c->r = (struct nun_verify_case){.name = name, .path = fast ? "bf16" : "f32", .items = c->items, .ok = true};
     arena_init(&arena, MEM_RUNTIME, 0);
     struct preprocess_facts usual = m->preprocess;
-    int rc = verify_processor(m, json_object_get(json, "processor_arguments"));
+    int rc = verify_processor(m, json);
     if (rc >= 0)
         rc = verify_modules(c, &arena);
     if (rc >= 0)

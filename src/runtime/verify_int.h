@@ -56,8 +56,8 @@ int verify_picture_path(const struct verify *v, const char *name, char *out, siz
 struct picture;
 struct verify_sight { int n; struct picture **at; };
 int verify_see(struct verify_case *c, const int32_t *ids, int n, struct arena *arena, struct verify_sight *out);
-/* What the case gives to the reference's processor over its file. `arguments` may be NULL. */
-int verify_processor(struct nun_model *m, const json_t *arguments);
+/* What the case `one` gives to the reference's processor over its file. */
+int verify_processor(struct nun_model *m, const json_t *one);
 /* How many of n ids are the prompt where a prompt sees itself; else n. */
 int verify_prefix(const struct verify_case *c, int n);
 /* The outputs "token_type_ids" and "labels", and "position_ids" where positions have three directions. */

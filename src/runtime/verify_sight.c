@@ -58,6 +58,7 @@ static int make_all(struct verify_case *c, const int32_t *ids, int n, struct are
             left--;
             continue;
         }
+        is_video = is_video || image >= json_array_size(images);
         const json_t *names = !is_video ? json_array_get(images, image++) : frames ? frames : json_array_get(videos, video++);
         TRY(make(c, names, case_fps(c), nested ? (int)total : 1, arena, &s->at[s->n]));
         left = (size_t)s->at[s->n++]->n_features - 1;
@@ -158,7 +159,7 @@ static int check_outputs(struct verify_case *c, const struct verify_sight *s, st
         size_t count = 0;
         float *values;
         for (int k = 0; k < s->n; k++)
-            if ((s->at[k]->seconds > 0) == outputs[i].video)
+            if ((s->at[k]->token == c->m->model->facts.video_token && s->at[k]->seconds > 0) == outputs[i].video)
                 some[n++] = s->at[k];
         if (!n || !json_object_get(json_object_get(c->json, "expected"), outputs[i].name))
             continue;
@@ -226,9 +227,12 @@ int verify_prefix(const struct verify_case *c, int n)
     return prefix;
 }
 
-int verify_processor(struct nun_model *m, const json_t *arguments)
+int verify_processor(struct nun_model *m, const json_t *one)
 {
+    const json_t *arguments = json_object_get(one, "processor_arguments"), *tiles = json_object_get(one, "max_dynamic_patch");
     json_t *config = NULL;
+    if (json_is_integer(tiles))
+        m->preprocess.max_tiles = (int)json_integer_value(tiles);
     if (!json_is_object(arguments) || json_object_get(arguments, "suffix"))
         return 0;
     TRY(preprocess_json(&m->preprocess, &config));
