@@ -50,13 +50,18 @@ static void twin(void **state)
 
 /* ---- stories260K --------------------------------------------------------------------------------- */
 
-static struct nun_model *open_f32(const char *path)
+static struct nun_model *open_cached(const char *path, enum nun_cache cache)
 {
-    struct nun_model_options o = {.compute = NUN_F32, .threads = 2};
+    struct nun_model_options o = {.compute = NUN_F32, .threads = 2, .cache_k = cache, .cache_v = cache};
     struct nun_model *m;
     if (nun_model_open(path, &o, &m) < 0)
         fail_msg("%s: %s", path, nun_error());
     return m;
+}
+
+static struct nun_model *open_f32(const char *path)
+{
+    return open_cached(path, NUN_CACHE_F32);
 }
 
 static json_t *expected(void)
@@ -107,9 +112,9 @@ static void test_story_of_another_engine(void **state)
 }
 
 /* Of the other engine's stories, each from the start token. */
-static double perplexity(const char *path)
+static double perplexity_cached(const char *path, enum nun_cache cache)
 {
-    struct nun_model *m = open_f32(path);
+    struct nun_model *m = open_cached(path, cache);
     json_t *list = expected();
     double sum = 0;
     size_t count = 0;
@@ -133,6 +138,11 @@ static double perplexity(const char *path)
     json_decref(list);
     nun_model_close(m);
     return exp(sum / (double)count);
+}
+
+static double perplexity(const char *path)
+{
+    return perplexity_cached(path, NUN_CACHE_F32);
 }
 
 /* most: how much worse than F32 the format may make it. */
@@ -176,15 +186,31 @@ static void test_formats_written_cost_little(void **state)
     check_ok(file_remove_tree(folder));
 }
 
+static void test_caches_cost_little(void **state)
+{
+    static const struct { const char *name; enum nun_cache cache; double most; } caches[] = {
+        {"BF16", NUN_CACHE_BF16, 0.005}, {"Q8_0", NUN_CACHE_Q8_0, 0.01}, {"Q4_0", NUN_CACHE_Q4_0, 1.5}};
+    if (!file_exists(STORIES "stories260K.gguf"))
+        skip();
+    double base = perplexity(STORIES "stories260K.gguf");
+    for (size_t i = 0; i < sizeof caches / sizeof *caches; i++) {
+        double p = perplexity_cached(STORIES "stories260K.gguf", caches[i].cache);
+        print_message("cache    %-7s perplexity %.4f, %+.2f %%\n", caches[i].name, p, 100 * (p / base - 1));
+        assert_true(p != base); /* the format was taken */
+        assert_true(p / base - 1 < caches[i].most);
+    }
+}
+
 int main(void)
 {
     static const char *const twins[] = {
         "deepseek-v3", "falcon-mamba", "gpt-neox", "granite", "jamba", "llama-bias", "llama", "llama3", "mamba", "mamba2",
         "mixtral", "olmo2", "olmo3", "olmoe", "phi4", "qwen2-moe", "qwen2", "qwen3", "rope-linear", "rope-yarn"};
     enum { TWINS = sizeof twins / sizeof twins[0] };
-    struct CMUnitTest tests[TWINS + 3] = {cmocka_unit_test(test_story_of_another_engine), cmocka_unit_test(test_formats_cost_little),
-                                          cmocka_unit_test(test_formats_written_cost_little)};
+    struct CMUnitTest tests[TWINS + 4] = {cmocka_unit_test(test_story_of_another_engine), cmocka_unit_test(test_formats_cost_little),
+                                          cmocka_unit_test(test_formats_written_cost_little),
+                                          cmocka_unit_test(test_caches_cost_little)};
     for (int i = 0; i < TWINS; i++)
-        tests[3 + i] = (struct CMUnitTest){twins[i], twin, NULL, NULL, (void *)(uintptr_t)twins[i]};
+        tests[4 + i] = (struct CMUnitTest){twins[i], twin, NULL, NULL, (void *)(uintptr_t)twins[i]};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
