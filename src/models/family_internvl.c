@@ -35,8 +35,8 @@ const struct family_row family_internvl_chat = {
 static const struct weight_row nvlm_weights[] = {
     {NN_conn_norm_w, "mlp1.0.weight"},
     {NN_conn_norm_b, "mlp1.0.bias"},
-    {NN_conn_1_w, "mlp1.1.weight", W_ALWAYS, {0}, "fF"},
-    {NN_conn_2_w, "mlp1.3.weight", W_ALWAYS, {0}, "hf"},
+    {NN_conn_1_w, "mlp1.1.weight", W_ALWAYS, {0}, "~F"},
+    {NN_conn_2_w, "mlp1.3.weight", W_ALWAYS, {0}, "h~"},
 };
 const struct family_row family_nvlm_d = {
     "NVLM_D", "NVLM_D", FAMILY_DECODER,

@@ -44,12 +44,12 @@ struct binding {
     int stage;
 };
 
-/* 'h', 'f' and 'F' are the connector's: widths of the text and of its MLP, joined vision width of a square of patches. */
+/* 'h', '~' and 'F' are the connector's: widths of the text and of its MLP, joined vision width of a square of patches. */
 static int64_t dim_of(const struct binding *b, char letter)
 {
     if (letter == 'h')
         return b->m->text.facts.hidden;
-    if (letter == 'f')
+    if (letter == '~')
         return b->m->text.facts.intermediate;
     if (letter == 'F') {
         int step = b->m->facts.downsample > 0 ? (int)lroundf(1 / b->m->facts.downsample) : 1;
