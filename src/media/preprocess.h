@@ -168,7 +168,8 @@ int preprocess_reference_shape(const struct preprocess_facts *f, const struct pr
 int preprocess_reference(const struct preprocess_facts *f, const struct preprocess_plan *plans, size_t n,
                          const float *const *tiles, float *out, size_t capacity);
 
-/* pixel_attention_mask (Idefics): [all tiles, H, W] of the largest, 1 where there is picture. */
+/* pixel_attention_mask (Idefics): [all tiles, H, W] of the largest, 1 where there is picture; SigLIP 2: [pictures,
+ * max_patches]. */
 int preprocess_reference_mask(const struct preprocess_facts *f, const struct preprocess_plan *plans, size_t n,
                               uint8_t *out, size_t capacity);
 

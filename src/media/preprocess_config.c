@@ -201,6 +201,8 @@ static int read_pixels(const struct key_row *row, const json_t *obj, const char 
 
 static int read_size(const struct key_row *row, const json_t *obj, const char *place, struct preprocess_facts *f)
 {
+    if (f->kind->uses & USES_SEQUENCE)
+        return json_dig(obj, row->key) ? err_set(NUN_EUNSUP, "%s: size: expected none beside max_num_patches", place) : 0;
     if (f->kind->uses & USES_PIXELS)
         return read_pixels(row, obj, place, f);
     return read_sides(row, obj, place, f->kind->size_form, &f->size);
@@ -233,6 +235,8 @@ static json_t *sides_json(const struct preprocess_sides *s)
 static json_t *write_sides(const struct key_row *row, const struct preprocess_facts *f)
 {
     const struct preprocess_sides *s = CONST_MEMBER(struct preprocess_sides, f, row);
+    if (s == &f->size && f->kind->uses & USES_SEQUENCE)
+        return json_null();
     if (s == &f->size && f->kind->uses & USES_PIXELS)
         return json_pack("{sIsI}", "shortest_edge", (json_int_t)f->min_pixels, "longest_edge",
                          (json_int_t)f->max_pixels);
@@ -269,7 +273,7 @@ static int read_patch(const struct key_row *row, const json_t *obj, const char *
 
 static json_t *write_patch(const struct key_row *row, const struct preprocess_facts *f)
 {
-    if (f->kind->uses & USES_PIXELS)
+    if (f->kind->uses & (USES_PIXELS | USES_SEQUENCE))
         return write_int(row, f);
     return json_pack("{sisi}", "height", f->patch, "width", f->patch);
 }
@@ -428,6 +432,7 @@ static const struct key_row keys[] = {
     INT("pan_and_scan_max_num_crops", max_tiles, 1, MOST_TILES, USES_PAN),
     REAL("pan_and_scan_min_ratio_to_activate", pan_min_ratio, 1e-3, 1e6, USES_PAN),
     {"patch_size", read_patch, write_patch, AT(patch), 1, MOST_PATCH, USES_PATCH},
+    INT("max_num_patches", max_patches, 1, 1 << 20, USES_SEQUENCE),
     INT("merge_size", merge, 1, 64, USES_PIXELS),
     INT("temporal_patch_size", temporal_patch, 1, 64, USES_PIXELS),
     {"min_pixels", read_int64, write_int64, AT(min_pixels), 1, MOST_PIXELS, USES_PIXELS},

@@ -22,6 +22,7 @@ enum {
     USES_BACKGROUND = 1 << 12, /* background_color, min_size */
     USES_SAMPLING = 1 << 13,   /* frames of a video */
     USES_VIDEO_SAMPLING = 1 << 14, /* the same as an object among the keys for pictures (SmolVLM) */
+    USES_SEQUENCE = 1 << 15,   /* max_num_patches, which there is instead of a size */
 };
 
 /* What `size` may be. */
@@ -44,6 +45,7 @@ enum preprocess_layout {
     LAYOUT_SLOTS,   /* [1, pictures, max_tiles, 3, H, W], absent tiles zero */
     LAYOUT_MERGED,  /* [patches, 3 * temporal * patch * patch], merge x merge patches together */
     LAYOUT_PATCHES, /* [1, patches, patch * patch * 3] */
+    LAYOUT_SEQUENCES, /* [pictures, max_patches, patch * patch * 3], absent patches zero */
 };
 
 /* How a family comes from a picture to its tiles. */
@@ -64,7 +66,7 @@ struct preprocess_strategy {
 
 extern const struct preprocess_strategy preprocess_fixed, preprocess_anyres, preprocess_dynamic, preprocess_mllama,
     preprocess_idefics2, preprocess_idefics3, preprocess_pixtral, preprocess_qwen, preprocess_qwen3_video,
-    preprocess_pan, preprocess_fuyu, preprocess_janus;
+    preprocess_pan, preprocess_fuyu, preprocess_janus, preprocess_naflex;
 
 struct preprocess_kind {
     const char *stem;  /* the name is this, then one of the usual ends */

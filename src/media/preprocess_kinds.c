@@ -146,6 +146,8 @@ static const struct preprocess_kind kinds[] = {
     {"VideoLlava", USES_CROP | VIDEO, SIZE_EDGE_OR_BOTH, true, &preprocess_fixed, LIKE_CLIP, NULL},
     {"Bit", USES_CROP, SIZE_EDGE_OR_BOTH, false, &preprocess_fixed, LIKE_CLIP, NULL},
     {"Siglip", 0, SIZE_BOTH, false, &preprocess_fixed, {USUAL, HALF_COLOURS, SIDES(224), BICUBIC}, NULL},
+    {"Siglip2", USES_PATCH | USES_SEQUENCE, SIZE_BOTH, false, &preprocess_naflex,
+     {USUAL, HALF_COLOURS, BILINEAR, .patch = 16, .max_patches = 256}, NULL},
     {"Blip", 0, SIZE_BOTH, false, &preprocess_fixed, {USUAL, RGB, CLIP_COLOURS, SIDES(384), BICUBIC}, NULL},
     {"ViT", 0, SIZE_BOTH, false, &preprocess_fixed, {USUAL, HALF_COLOURS, SIDES(224), BILINEAR}, NULL},
     {"DeiT", USES_CROP, SIZE_BOTH, false, &preprocess_fixed, {USUAL, HALF_COLOURS, SIDES(256), CROP(224), BICUBIC},

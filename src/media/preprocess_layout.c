@@ -130,10 +130,17 @@ static void write_patches(const struct batch *b, const float *const *tiles, floa
         }
 }
 
+static void write_sequences(const struct batch *b, const float *const *tiles, float *out)
+{
+    size_t each = (size_t)b->f->max_patches * (size_t)b->patch_values;
+    for (size_t i = 0; i < b->n; i++)
+        write_rows(&b->plans[i], b->f->patch, tiles[i], out + i * each);
+}
+
 /* ---- rows ---- */
 
 /* dims, a letter each: n pictures, t all tiles, m most tiles of a picture, s slots, H and W of the
- * largest, P patches, V values of a patch; digits are themselves. */
+ * largest, P patches, Q most patches of a picture, V values of a patch; digits are themselves. */
 static const struct layout_row {
     const char *dims;
     write_fn *write;
@@ -144,6 +151,7 @@ static const struct layout_row {
     [LAYOUT_SLOTS] = {"1ns3HW", write_numbered},
     [LAYOUT_MERGED] = {"PV", write_merged},
     [LAYOUT_PATCHES] = {"1PV", write_patches},
+    [LAYOUT_SEQUENCES] = {"nQV", write_sequences},
 };
 
 static const struct layout_row *layout_of(const struct preprocess_facts *f, const struct preprocess_plan *plans)
@@ -155,7 +163,7 @@ static int64_t dim_of(char letter, const struct batch *b)
 {
     const struct { char letter; int64_t value; } dims[] = {
         {'n', (int64_t)b->n}, {'t', b->tiles}, {'m', b->most_tiles}, {'s', b->f->max_tiles}, {'H', b->height},
-        {'W', b->width}, {'P', b->patches}, {'V', b->patch_values},
+        {'W', b->width}, {'P', b->patches}, {'Q', b->f->max_patches}, {'V', b->patch_values},
     };
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
         if (dims[i].letter == letter)
@@ -192,11 +200,25 @@ int preprocess_reference(const struct preprocess_facts *f, const struct preproce
     return 0;
 }
 
+/* [pictures, max_patches] */
+static int sequence_mask(const struct batch *b, uint8_t *out, size_t capacity)
+{
+    size_t each = (size_t)b->f->max_patches;
+    if (capacity / each < b->n)
+        return err_set(NUN_EARG, "preprocess: expected room for %zu x %zu bytes, found %zu", b->n, each, capacity);
+    memset(out, 0, b->n * each);
+    for (size_t i = 0; i < b->n; i++)
+        memset(out + i * each, 1, (size_t)(b->plans[i].patch_columns * b->plans[i].patch_rows));
+    return 0;
+}
+
 int preprocess_reference_mask(const struct preprocess_facts *f, const struct preprocess_plan *plans, size_t n,
                               uint8_t *out, size_t capacity)
 {
     struct batch b = batch_of(f, plans, n);
     size_t width = (size_t)b.width, area = width * (size_t)b.height;
+    if (f->kind->strategy->layout == LAYOUT_SEQUENCES)
+        return sequence_mask(&b, out, capacity);
     if (area == 0 || capacity / area < (size_t)b.tiles)
         return err_set(NUN_EARG, "preprocess: expected room for %zu x %zu bytes, found %zu", (size_t)b.tiles, area,
                        capacity);

@@ -57,6 +57,9 @@ struct g_tensor *nn_tower_naflex(struct graph *g, const struct nn_stack *s, stru
     struct g_tensor *x = nn_linear(g, s->w[NN_patch_w], s->w[NN_patch_b], in->patches, NULL, ACT_NONE);
     x = g_add(g, x, g->error ? NULL : all_positions(g, s, in));
     struct nn_seq seq = {.batch = in->batch, .tokens = in->tokens, .spans = nn_picture_spans(g, in, in->tokens)};
-    x = nn_blocks(g, s, x, &seq, 0, f->layers);
-    return nn_norm(g, f, s->w[NN_post_norm_w], s->w[NN_post_norm_b], x);
+    nn_show(in, "embeddings", -1, -1, x);
+    x = nn_shown_blocks(g, s, in, x, &seq, -1);
+    x = nn_norm(g, f, s->w[NN_post_norm_w], s->w[NN_post_norm_b], x);
+    nn_show(in, "norm", -1, -1, x);
+    return x;
 }

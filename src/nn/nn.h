@@ -305,13 +305,21 @@ struct g_tensor *nn_first_rows(struct graph *g, const struct nn_stack *s, struct
 /* A sequence in which every token sees every token. */
 struct nn_seq nn_seq_full(struct graph *g, int batch, int tokens);
 
+/* part: "patches", "embeddings", "block", "merge", "norm"; stage and layer -1 where there is none */
+typedef void nn_see_fn(void *arg, const char *part, int stage, int layer, struct g_tensor *x);
 /* Pictures on their way through a tower: pixels, or patches of as many grids. */
 struct nn_pictures {
     int batch, tokens;                 /* tokens of a picture; padding included */
     struct g_tensor *pixels;           /* F32 [B, C, H, W]; or NULL, and */
     struct g_tensor *patches;          /* F32 [B * tokens, P * P * C], rows of a picture behind its grid are padding */
     const int (*grids)[2];             /* [B]: rows and columns of patches */
+    nn_see_fn *see;                    /* is shown inner values; NULL: nobody looks */
+    void *see_arg;
 };
+void nn_show(const struct nn_pictures *in, const char *part, int stage, int layer, struct g_tensor *x);
+/* All blocks of s, each shown. stage: -1 where there are none. */
+struct g_tensor *nn_shown_blocks(struct graph *g, const struct nn_stack *s, const struct nn_pictures *in, struct g_tensor *x,
+                                 const struct nn_seq *seq, int stage);
 /* A row of towers.def: pictures to states [B * in->tokens, width] after the last norm; sets in->tokens. */
 typedef struct g_tensor *nn_tower_fn(struct graph *g, const struct nn_stack *s, struct nn_pictures *in);
 struct nn_tower { const char *name; nn_tower_fn *build; const char *doc; };

@@ -94,12 +94,33 @@ const struct nn_tower nn_towers[NN_TOWERS] = {
 };
 #undef TOWER
 
+void nn_show(const struct nn_pictures *in, const char *part, int stage, int layer, struct g_tensor *x)
+{
+    if (in->see && x)
+        in->see(in->see_arg, part, stage, layer, x);
+}
+
+struct g_tensor *nn_shown_blocks(struct graph *g, const struct nn_stack *s, const struct nn_pictures *in, struct g_tensor *x,
+                                 const struct nn_seq *seq, int stage)
+{
+    if (!in->see)
+        return nn_blocks(g, s, x, seq, 0, s->facts.layers);
+    for (int i = 0; i < s->facts.layers; i++) {
+        x = nn_blocks(g, s, x, seq, i, i + 1);
+        nn_show(in, "block", stage, i, x);
+    }
+    return x;
+}
+
 struct g_tensor *nn_tower_patches(struct graph *g, const struct nn_stack *s, struct nn_pictures *in)
 {
     struct g_tensor *x = nn_patches(g, s, in->pixels, &in->tokens);
     struct nn_seq seq = nn_seq_full(g, in->batch, in->tokens);
-    x = nn_blocks(g, s, x, &seq, 0, s->facts.layers);
-    return nn_norm(g, &s->facts, s->w[NN_post_norm_w], s->w[NN_post_norm_b], x);
+    nn_show(in, "embeddings", -1, -1, x);
+    x = nn_shown_blocks(g, s, in, x, &seq, -1);
+    x = nn_norm(g, &s->facts, s->w[NN_post_norm_w], s->w[NN_post_norm_b], x);
+    nn_show(in, "norm", -1, -1, x);
+    return x;
 }
 
 struct g_tensor *nn_picture_spans(struct graph *g, const struct nn_pictures *in, int queries)

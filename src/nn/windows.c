@@ -168,6 +168,17 @@ static struct g_tensor *padded(struct graph *g, struct g_tensor *pixels, int axi
     return g_concat(g, axis, 2, parts);
 }
 
+/* x [B * rows * cols, hidden] plus the learned positions of the whole grid. */
+static struct g_tensor *with_positions(struct graph *g, const struct nn_stack *s, struct g_tensor *x, int64_t batch, int rows, int cols)
+{
+    const struct nn_facts *f = &s->facts;
+    if (rows * cols != f->positions)
+        g->error = g->error ? g->error : err_set(NUN_EARG, "vision tower: %d x %d patches, but %d positions", rows, cols, f->positions);
+    struct g_tensor *table = g_reshape(g, g_param(g, s->w[NN_pos_w]), SHAPE2(f->positions, f->hidden));
+    x = g_add(g, g_reshape(g, x, SHAPE3(batch, f->positions, f->hidden)), table);
+    return g_reshape(g, x, SHAPE2(batch * f->positions, f->hidden));
+}
+
 struct g_tensor *nn_tower_windows(struct graph *g, const struct nn_stack *s, struct nn_pictures *in)
 {
     const struct nn_facts *f = &s->facts;
@@ -176,20 +187,19 @@ struct g_tensor *nn_tower_windows(struct graph *g, const struct nn_stack *s, str
     struct nn_stack plain = *s;
     plain.w[NN_pos_w] = NULL; /* they come behind the norm */
     struct g_tensor *x = nn_patch_rows(g, &plain, pixels, &rows, &cols);
+    nn_show(in, "patches", -1, -1, x);
     x = g_layer_norm(g, x, g_param(g, s->w[NN_embed_norm_w]), g_param(g, s->w[NN_embed_norm_b]), PLAIN_EPS);
-    if (s->w[NN_pos_w]) {
-        if (rows * cols != f->positions)
-            g->error = g->error ? g->error : err_set(NUN_EARG, "vision tower: %d x %d patches, but %d positions", rows, cols, f->positions);
-        x = g_reshape(g, x, SHAPE3(in->batch, f->positions, f->hidden));
-        x = g_add(g, x, g_reshape(g, g_param(g, s->w[NN_pos_w]), SHAPE2(f->positions, f->hidden)));
-        x = g_reshape(g, x, SHAPE2((int64_t)in->batch * f->positions, f->hidden));
-    }
+    x = s->w[NN_pos_w] ? with_positions(g, s, x, in->batch, rows, cols) : x;
+    nn_show(in, "embeddings", -1, -1, x);
     for (int i = 0; i < f->stages && !g->error; i++) {
         struct nn_seq seq = {.batch = in->batch, .tokens = rows * cols, .cols = cols};
-        x = nn_blocks(g, &s->stage[i], x, &seq, 0, s->stage[i].facts.layers);
+        x = nn_shown_blocks(g, &s->stage[i], in, x, &seq, i);
         if (s->stage[i].facts.merges)
             x = merge(g, &s->stage[i], x, in->batch, &rows, &cols);
+        nn_show(in, "merge", i, -1, x);
     }
     in->tokens = rows * cols;
-    return nn_norm(g, f, s->w[NN_post_norm_w], s->w[NN_post_norm_b], x);
+    x = nn_norm(g, f, s->w[NN_post_norm_w], s->w[NN_post_norm_b], x);
+    nn_show(in, "norm", -1, -1, x);
+    return x;
 }

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "runtime/verify_int.h"
+#include "runtime/views.h"
 
 enum { SEEN_MAX = 256 };
 
@@ -49,18 +50,54 @@ static struct g_tensor *filled(struct graph *g, enum dtype dt, struct shape shap
     return t;
 }
 
-static void see_vision(struct looking *k, const struct verify_pixels *px)
+/* The tails that a part's module may have: plain ones, of a layer, of a stage, of a layer in a stage. */
+enum { PLAIN, LAYER, STAGE, BOTH };
+static const struct { const char *part; int kind; const char *before, *between; } part_names[] = {
+    {"patches", PLAIN, "patch_embeddings"}, {"embeddings", PLAIN, "embeddings"},
+    {"norm", PLAIN, "layernorm"}, {"norm", PLAIN, "post_layernorm"},
+    {"block", LAYER, "layer."}, {"block", LAYER, "layers."}, {"block", BOTH, "layers.", ".blocks."},
+    {"merge", STAGE, "layers.", ".downsample"}, {"merge", STAGE, "layers.", ""},
+};
+
+static void see_part(void *arg, const char *part, int stage, int layer, struct g_tensor *x)
+{
+    int kind = stage >= 0 ? layer >= 0 ? BOTH : STAGE : layer >= 0 ? LAYER : PLAIN;
+    char tail[64];
+    for (size_t i = 0; i < sizeof part_names / sizeof part_names[0]; i++) {
+        const char *before = part_names[i].before, *between = part_names[i].between;
+        if (strcmp(part, part_names[i].part) || kind != part_names[i].kind)
+            continue;
+        if (kind == PLAIN)
+            snprintf(tail, sizeof tail, "%s", before);
+        else if (kind == BOTH)
+            snprintf(tail, sizeof tail, "%s%d%s%d", before, stage, between, layer);
+        else
+            snprintf(tail, sizeof tail, "%s%d%s", before, kind == LAYER ? layer : stage, between ? between : "");
+        see(arg, true, x, tail);
+    }
+}
+
+/* CLIP's states come to no norm, and a connector takes them from between. */
+static void see_own(struct looking *k, struct nn_pictures *in)
 {
     const struct nn_stack *v = &k->c->m->model->vision;
-    int tokens = 0;
-    struct g_tensor *x = nn_patches(k->g, v, filled(k->g, DT_F32, SHAPE4(px->n, 3, px->side, px->side), px->at), &tokens);
-    struct nn_seq seq = nn_seq_full(k->g, px->n, tokens);
+    struct g_tensor *x = nn_patches(k->g, v, in->pixels, &in->tokens);
+    struct nn_seq seq = nn_seq_full(k->g, in->batch, in->tokens);
     see(k, true, x, v->w[NN_pre_norm_w] ? "pre_layrnorm" : "embeddings");
     x = see_blocks(k, v, true, x, &seq);
-    if (v->w[NN_class_w])
-        see(k, true, x, "vision_tower");
-    else
-        see(k, true, nn_norm(k->g, &v->facts, v->w[NN_post_norm_w], v->w[NN_post_norm_b], x), "post_layernorm");
+    see(k, true, x, "vision_tower");
+}
+
+static void see_vision(struct looking *k, struct nn_pictures *in)
+{
+    const struct nn_stack *v = &k->c->m->model->vision;
+    struct model_pooled out;
+    in->see = see_part;
+    in->see_arg = k;
+    if (v->facts.summary == NN_SUMMARY_OWN && v->w[NN_class_w])
+        see_own(k, in);
+    else if (!model_view(k->g, k->c->m->model, in, &out))
+        see(k, true, out.pooled, "head");
 }
 
 static struct g_tensor *see_connector(struct looking *k, const struct verify_pixels *px)
@@ -111,7 +148,7 @@ static int compare(struct looking *k)
     json_t *modules = json_object_get(json_object_get(k->c->json, "expected"), "modules"), *key;
     const char *path;
     json_object_foreach(modules, path, key) {
-        bool vision = strstr(path, "vision") != NULL;
+        bool vision = strstr(path, "vision") || !k->c->m->model->text.facts.layers;
         for (int i = 0; i < k->n; i++) {
             const struct seen *s = &k->seen[i];
             size_t at = strlen(path) - (strlen(s->tail) < strlen(path) ? strlen(s->tail) : strlen(path));
@@ -127,11 +164,18 @@ static int compare(struct looking *k)
 static int look(struct looking *k, struct arena *arena)
 {
     const struct model *m = k->c->m->model;
-    struct verify_pixels px;
+    bool tower = m->family->kind == FAMILY_VISION || m->family->kind == FAMILY_CONTRASTIVE;
+    struct verify_pixels px = {0};
+    struct nn_pictures in;
+    struct views views;
     struct plan *plan;
-    TRY(verify_pictures(k->c, arena, &px));
-    if (px.n && m->vision.facts.layers)
-        see_vision(k, &px);
+    TRY(tower ? verify_views(k->c, arena, &views) : verify_pictures(k->c, arena, &px));
+    if (tower)
+        views_inputs(k->g, m, &views, &in);
+    else
+        in = (struct nn_pictures){.batch = px.n, .pixels = px.n ? filled(k->g, DT_F32, SHAPE4(px.n, 3, px.side, px.side), px.at) : NULL};
+    if (in.batch && m->vision.facts.layers)
+        see_vision(k, &in);
     if (m->text.facts.layers)
         TRY(see_text(k, &px, arena));
     TRY(graph_error(k->g));
@@ -145,7 +189,8 @@ static int look(struct looking *k, struct arena *arena)
 
 int verify_modules(struct verify_case *c, struct arena *arena)
 {
-    if (!c->v->o->modules || c->m->model->family->kind == FAMILY_BYTES || !json_object_get(json_object_get(c->json, "expected"), "modules"))
+    bool masked = c->m->model->facts.mask_ratio > 0; /* their towers see fewer patches */
+    if (!c->v->o->modules || masked || c->m->model->family->kind == FAMILY_BYTES || !json_object_get(json_object_get(c->json, "expected"), "modules"))
         return 0;
     struct looking *k = arena_alloc(arena, sizeof *k);
     if (!k)

@@ -29,7 +29,7 @@ static int case_processor(struct verify_case *c, struct preprocess_facts *out)
 
 static int load_images(struct verify_case *c, const struct preprocess_facts *f, const json_t *list, struct image *images)
 {
-    const struct image_options how = {.alpha = f->alpha};
+    const struct image_options how = {.alpha = f->alpha, .apply_orientation = true};
     const json_t *name;
     size_t i;
     json_array_foreach(list, i, name) {

@@ -18,7 +18,7 @@ static const char *const folders[] = {
     "llava", "llava-siglip", "vipllava", "llava-next", "llava-onevision", "video-llava", "blip2", "instructblip",
     "idefics2", "idefics3", "smolvlm", "pixtral", "mistral3", "paligemma", "paligemma2", "gemma3", "qwen2-vl",
     "qwen2-5-vl", "qwen3-vl", "mllama", "internvl2", "internvl2-internlm2", "internvl-hf", "nvlm-d", "fuyu",
-    "chameleon", "janus",
+    "chameleon", "janus", "siglip2",
 };
 
 /* Totals, printed at the end. */
@@ -146,19 +146,20 @@ static bool compare_pixels(const struct against *it, const char *key, const stru
     return true;
 }
 
-/* found: I64, as many as the tensor has. */
+/* found: as many as the tensor has. */
 static void compare_ints(const struct against *it, const char *key, const struct st_tensor *t, const int64_t *found,
                          size_t count)
 {
     size_t n;
-    const int64_t *want = t->data;
     check_ok(shape_count(&t->shape, &n));
     if (n != count)
         fail_msg("%s: %s: %s: expected %zu numbers, found %zu", it->folder, it->name, key, n, count);
-    for (size_t i = 0; i < n; i++)
-        if (want[i] != found[i])
-            fail_msg("%s: %s: %s[%zu]: expected %lld, found %lld", it->folder, it->name, key, i, (long long)want[i],
+    for (size_t i = 0; i < n; i++) {
+        int64_t want = t->dtype == DT_I32 ? ((const int32_t *)t->data)[i] : ((const int64_t *)t->data)[i];
+        if (want != found[i])
+            fail_msg("%s: %s: %s[%zu]: expected %lld, found %lld", it->folder, it->name, key, i, (long long)want,
                      (long long)found[i]);
+    }
     total.values += n;
     total.exact += n;
 }
@@ -185,19 +186,20 @@ static void compare_mask(const struct against *it, const struct batch *b)
 static void compare_plans(const struct against *it, const struct batch *b, const char *grid_key)
 {
     enum { MOST = MOST_IMAGES * 16 };
-    int64_t thw[MOST], sizes[MOST], ids[MOST], slots[MOST];
+    int64_t thw[MOST], sizes[MOST], shapes[MOST], ids[MOST], slots[MOST];
     size_t most = (size_t)b->f.max_tiles;
     for (size_t i = 0; i < b->n; i++) {
         const struct preprocess_plan *p = &b->plans[i];
         bool native = p->patch_rows > 0; /* then image_sizes are those of the resized picture */
         thw[3 * i] = p->steps, thw[3 * i + 1] = p->patch_rows, thw[3 * i + 2] = p->patch_columns;
         sizes[2 * i] = native ? p->tile_height : p->height, sizes[2 * i + 1] = native ? p->tile_width : p->width;
+        shapes[2 * i] = p->patch_rows, shapes[2 * i + 1] = p->patch_columns;
         ids[i] = p->aspect_id;
         for (size_t s = 0; p->aspect_id && s < most; s++)
             slots[i * most + s] = s < (size_t)p->tiles;
     }
     const struct { const char *key; const int64_t *found; size_t n; } rows[] = {
-        {grid_key, thw, 3 * b->n}, {"image_sizes", sizes, 2 * b->n}, {"aspect_ratio_ids", ids, b->n},
+        {grid_key, thw, 3 * b->n}, {"spatial_shapes", shapes, 2 * b->n}, {"image_sizes", sizes, 2 * b->n}, {"aspect_ratio_ids", ids, b->n},
         {"aspect_ratio_mask", slots, most * b->n},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -82,7 +82,7 @@ static void wrong_model(void **state)
 int main(void)
 {
     static const char *const families[] = {"llama", "llama3", "llama-bias", "llava", "llava-siglip", "vipllava",
-                                           "clip", "clip-vision", "siglip", "siglip-vision", "vit", "vit-mae", "dinov2", "swin",
+                                           "clip", "clip-vision", "siglip", "siglip-vision", "siglip2", "vit", "vit-mae", "dinov2", "swin",
                                            "mixtral", "qwen2-moe", "qwen3-moe", "olmoe", "deepseek-v2", "deepseek-v3",
                                            "llama-gptq", "llama-gptq-act", "llama-gptq-v2", "llama-awq", "llama-bnb-nf4",
                                            "llama-bnb-int8", "llama-ct-pack", "llama-ct-fp8", "llama-fp8-block",
