@@ -110,7 +110,7 @@ static int check_features(const struct model *m, const char *place)
         if (at > layers || at < -layers - 1)
             return err_set(NUN_EFORMAT, "%s: vision feature layer %d, but the tower has %d layers", place, at, layers);
     }
-    if (m->vision.facts.merge && m->vision.facts.projection != m->text.facts.hidden)
+    if (m->vision.facts.merge && m->vision.facts.projection && m->vision.facts.projection != m->text.facts.hidden)
         return err_set(NUN_EFORMAT, "%s: the tower's features are %d wide, the decoder's states %d", place, m->vision.facts.projection,
                        m->text.facts.hidden);
     if (m->vision.facts.deep > m->text.facts.layers)
@@ -118,6 +118,18 @@ static int check_features(const struct model *m, const char *place)
     if (layers && m->family->kind == FAMILY_DECODER && m->facts.image_token >= m->text.facts.vocab)
         return err_set(NUN_EFORMAT, "%s: image token %d is outside the vocabulary of %d", place, m->facts.image_token,
                        m->text.facts.vocab);
+    return 0;
+}
+
+/* A tower that sees in a way of its own makes another row of the family. */
+static int tower_sight(struct model *m, const struct stack_row *tower)
+{
+    struct family_row *own = arena_array(&m->arena, 1, sizeof *own);
+    if (!own)
+        return NUN_ENOMEM;
+    *own = *m->family;
+    own->sight = tower->sight;
+    m->family = own;
     return 0;
 }
 
@@ -130,6 +142,8 @@ int model_read_config(struct model *m, const char *place, const struct stack_row
         TRY(read_stack(m, place, &m->family->text, &m->text, text));
     if (m->family->vision.config)
         TRY(read_stack(m, place, &m->family->vision, &m->vision, vision));
+    if (*vision && (*vision)->sight && m->family->kind == FAMILY_DECODER)
+        TRY(tower_sight(m, *vision));
     for (int i = 0; i < 4 && m->family->more[i].config; i++) {
         const struct stack_row *row;
         TRY(read_stack(m, place, &m->family->more[i], &m->more[i], &row));

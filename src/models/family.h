@@ -12,6 +12,7 @@
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 struct model;
+struct sight_row;
 
 /* What a condition on a weight may look at. */
 struct weight_ask {
@@ -91,6 +92,7 @@ struct stack_row {
     int (*finish)(const struct stack_read *r);
     const char *base;                      /* what names lack in files that were saved without the head ("transformer.") */
     const char *const *leave;              /* endings of tensors that no arithmetic reads; NULL-terminated */
+    const struct sight_row *sight;         /* of a tower: how it sees, whatever the family does */
 };
 
 /* Where a family keeps a stack. */
@@ -112,6 +114,7 @@ struct family_facts {
     int video_token;                 /* of a video's; 0: no videos */
     int feature_layers[8], n_feature_layers; /* indices into hidden states; negative from the end */
     float downsample;                /* of a tile's side, by laying squares of patches side by side; 0: not */
+    int merge;                       /* side of the squares of patches that become one feature; 0: none do */
     bool turned_squares;             /* which lie in the order of columns */
     int begin_token, end_token;      /* around a tile; 0: none */
     int tile_tokens;                 /* that a tile becomes, where the config says so */
@@ -133,8 +136,6 @@ struct family_facts {
     int max_patch;                   /* bytes; 0: any */
     int patch_mode;                  /* of the ways to cut, the one by entropy */
 };
-
-struct sight_row;
 
 struct family_row {
     const char *architecture;        /* config.json architectures[0] */

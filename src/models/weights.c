@@ -44,11 +44,14 @@ struct binding {
     int stage;
 };
 
-/* 'h', '~' and 'F' are the connector's: widths of the text and of its MLP, joined vision width of a square of patches. */
+/* 'h', '~', 'F' and '%' are the connector's: widths of the text and of its MLP, joined vision width where patches lie
+ * side by side, and of a square that is merged. */
 static int64_t dim_of(const struct binding *b, char letter)
 {
     if (letter == 'h')
         return b->m->text.facts.hidden;
+    if (letter == '%')
+        return (int64_t)b->m->vision.facts.hidden * b->m->facts.merge * b->m->facts.merge;
     if (letter == '~')
         return b->m->text.facts.intermediate;
     if (letter == 'F') {

@@ -48,15 +48,16 @@ static void repeat_grid(int32_t *rows, int grids, int n, int step)
 
 /* ---- how they turn ------------------------------------------------------------------------- */
 
-/* Half of a head's pairs turn by the row, half by the column, both through the same frequencies. F32 [rows, pairs] */
+/* Half of a head's pairs turn by the row, half by the column: through the same frequencies, or through every other one of
+ * a head's. F32 [rows, pairs] */
 static struct g_tensor *angles(struct graph *g, const struct nn_native *t, const int32_t *order)
 {
     const struct nn_facts *f = &t->s->facts;
     struct nn_rope half = f->rope[0];
-    float *out, inv_freq[1024];
+    float *out, inv_freq[2048];
     int n = t->grids * t->rows * t->cols, grid = t->rows * t->cols, pairs = nn_rope_dims(f, &half) / 2;
     struct g_tensor *freq = nn_const(g, SHAPE2(n, pairs), &out);
-    half.dims = pairs;
+    half.dims = half.odd_columns ? 2 * pairs : pairs;
     if (pairs % 2 || pairs > 2048) {
         g->error = g->error ? g->error : err_set(NUN_EUNSUP, "vision tower: %d pairs of a head cannot turn by row and column", pairs);
         return NULL;
@@ -64,8 +65,8 @@ static struct g_tensor *angles(struct graph *g, const struct nn_native *t, const
     nn_rope_frequencies(f, &half, 0, inv_freq);
     for (int i = 0; freq && i < n; i++, out += pairs)
         for (int k = 0; k < pairs / 2; k++) {
-            out[k] = (float)(order[i % grid] / t->cols) * inv_freq[k];
-            out[pairs / 2 + k] = (float)(order[i % grid] % t->cols) * inv_freq[k];
+            out[k] = (float)(order[i % grid] / t->cols) * inv_freq[half.odd_columns ? 2 * k : k];
+            out[pairs / 2 + k] = (float)(order[i % grid] % t->cols) * inv_freq[half.odd_columns ? 2 * k + 1 : k];
         }
     return freq;
 }

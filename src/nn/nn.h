@@ -83,6 +83,7 @@ struct nn_rope {
     int original_positions;
     const float *short_factor, *long_factor; /* longrope: [dims / 2] */
     int sections[3];                   /* pairs that turn by time, row and column; zeros: all turn by one position */
+    bool odd_columns;                  /* towers: rows turn through the even frequencies of a head, columns the odd ones */
     bool woven;                        /* the three take turns, as far as each reaches, instead of lying one behind the other */
 };
 
