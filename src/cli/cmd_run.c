@@ -149,17 +149,34 @@ static int on_piece(void *arg, const char *text, size_t len)
     return term_interrupted();
 }
 
+/* What a token says behind others: its second time, as the blank before a first word is not given out. NULL without
+ * a tokenizer, as ids are all there is then. */
+static char *text_of_token(const struct nun_model *m, int32_t id, const char **text, size_t *len)
+{
+    const int32_t twice[] = {id, id};
+    char *once, *both;
+    size_t before;
+    if (nun_decode(m, twice, 1, 0, &once, &before) < 0)
+        return NULL;
+    nun_free(once);
+    if (nun_decode(m, twice, 2, 0, &both, len) < 0)
+        return NULL;
+    before = before < *len ? before : *len;
+    *text = both + before;
+    *len -= before;
+    return both;
+}
+
 /* {"id", "text", "logprob"}; bytes that are no character alone are U+FFFD in "text". */
 static json_t *logprob_json(const struct answer *a, int32_t id, float logprob)
 {
-    char *text = NULL;
-    size_t len = 0;
-    if (nun_decode(a->model, &id, 1, 0, &text, &len) < 0)
-        text = NULL; /* without a tokenizer ids are all there is */
+    const char *text;
+    size_t len;
+    char *memory = text_of_token(a->model, id, &text, &len);
     json_t *v = json_pack("{s:i, s:f}", "id", id, "logprob", (double)logprob);
-    if (text)
+    if (memory)
         json_object_set_new(v, "text", json_stringn(text, len));
-    nun_free(text);
+    nun_free(memory);
     return v;
 }
 

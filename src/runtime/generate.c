@@ -80,6 +80,8 @@ static int prepare(struct nun_generation *g)
     TRY(timeline_need_logits(g->t));
     if (m->tokenizer)
         TRY(tok_stream_create(m->tokenizer, TOK_SKIP_SPECIAL, &g->stream));
+    if (g->stream && !g->o.grammar) /* what a grammar describes is a text of its own */
+        TRY(tok_stream_after(g->stream, g->t->ids.at[g->t->ids.n - 1]));
     if (g->o.grammar)
         TRY(constraint_create(g->t->m, g->o.grammar, g->o.thinking_end, !g->o.ignore_eos, &g->constraint));
     g->stopper = (struct stopper){g->o.stop, g->o.n_stop, 0};

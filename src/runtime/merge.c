@@ -75,8 +75,11 @@ PUBLIC int nun_merge(const char *folder, const struct nun_lora *loras, size_t n,
     if (!folder || !out || !loras || !n)
         return err_set(NUN_EARG, "merge: expected a model, adapters and a new folder");
     TRY(path_join(path, sizeof path, out, "config.json"));
-    if (!file_is_dir(folder) || file_exists(path))
-        return err_set(NUN_EARG, "merge: %s", file_exists(path) ? "there is a model in the new folder already" : "the model is no folder");
+    if (file_exists(path))
+        return err_set(NUN_EARG, "merge: %s: there is a model already", out);
+    if (!file_is_dir(folder) || span_ends(span_str(out), span_str(".gguf")))
+        return err_set(NUN_EUNSUP, "merge: %s: expected a model folder; nunchi convert makes one of a GGUF file, and a GGUF file of one",
+                       file_is_dir(folder) ? out : folder);
     struct model_lora *list = mem_calloc(MEM_RUNTIME, n, sizeof *list);
     if (!list)
         return NUN_ENOMEM;

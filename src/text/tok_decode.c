@@ -153,6 +153,16 @@ static int shorten(struct tok_stream *s)
     return 0;
 }
 
+int tok_stream_after(struct tok_stream *s, int32_t id)
+{
+    if (!gives_text(s->t, id, s->flags))
+        return 0; /* a text of its own begins behind a special token */
+    TRY(ids_push(&s->ids, id));
+    TRY(decode_window(s, s->ids.n));
+    s->out = whole_chars(s);
+    return 0;
+}
+
 int tok_stream_push(struct tok_stream *s, int32_t id, struct buf *out)
 {
     if (!gives_text(s->t, id, s->flags))

@@ -55,6 +55,8 @@ bool tokenizer_adds_bos(const struct tokenizer *t);
  * tokenizer_decode gives for all ids (where bytes are broken the number of U+FFFD may differ). One stream belongs to one thread; the tokenizer must outlive it. */
 struct tok_stream;
 int tok_stream_create(const struct tokenizer *t, unsigned flags, struct tok_stream **out);
+/* Before the first push: the text goes on behind this id, so that its first word keeps the blank before it. */
+int tok_stream_after(struct tok_stream *s, int32_t id);
 int tok_stream_push(struct tok_stream *s, int32_t id, struct buf *out);
 /* What is left of an unfinished character comes out as U+FFFD; the stream may then be used anew. */
 int tok_stream_end(struct tok_stream *s, struct buf *out);

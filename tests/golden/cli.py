@@ -625,6 +625,24 @@ def case_eval():
         contains(nunchi(*args)[0], "95 % interval", "\nall ")
 
 
+def case_answers_go_on():
+    """A text that is continued keeps the blank before its next word; log probabilities spell tokens as they stand."""
+    model = shared("vectors/stories260k/stories260K.gguf")
+    a = json.loads(nunchi("run", model, "--raw", "--json", "--temp", "0", "-n", "4", "--logprobs", "2", "Once upon")[0])
+    check(a["text"] == " a time, there", a["text"])
+    check("".join(t["text"] for t in a["logprobs"]) == a["text"], str(a["logprobs"]))
+    check(a["logprobs"][0]["top"][0]["text"] == " a", str(a["logprobs"][0]))
+
+
+def case_merge_says_what_it_takes():
+    with tempfile.TemporaryDirectory() as tmp:
+        contains(nunchi("merge", made(tmp), shared("fixtures/peft-lora"), tmp + "/x.gguf", status=2)[1], "x.gguf", "model folder")
+        contains(nunchi("merge", shared("vectors/stories260k/stories260K.gguf"), shared("fixtures/peft-lora"), tmp + "/y", status=2)[1],
+                 "stories260K.gguf", "model folder")
+        nunchi("merge", shared("fixtures/llama"), shared("fixtures/peft-lora"), tmp + "/z")
+        contains(nunchi("merge", shared("fixtures/llama"), shared("fixtures/peft-lora"), tmp + "/z", status=2)[1], "/z: there is a model already")
+
+
 def case_perplexity():
     """What a text surprises more than its beginning is what its tokens were given; windows change little."""
     model = shared("vectors/stories260k/stories260K.gguf")
