@@ -60,6 +60,9 @@ int train_graph_create(const struct trainer *tr, const struct recipe_stage *s, b
         .pictures = (int)(s->batch / micro), .tokens = (int)s->tokens, .answers = (int)s->answers,
         .questions = s->questions ? (int)s->questions : 1,
         .image_tokens = model_features(tr->model, NULL), .side = model_image_size(tr->model)};
+    if (tr->model->family->sight && shape.image_tokens < 1)
+        return err_set(NUN_EUNSUP, "stage %s: %s sees pictures of any size; training draws them for towers of one square", s->name,
+                       tr->model->family->architecture);
     if (s->batch % micro || shape.questions > SCENE_MAX_QUESTIONS)
         return err_set(NUN_EFORMAT, "stage %s: batch %u is not a multiple of accumulate %u, or questions %d over %d", s->name,
                        s->batch, micro, shape.questions, SCENE_MAX_QUESTIONS);
