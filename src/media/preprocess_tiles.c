@@ -49,13 +49,19 @@ static void write_planes(const struct colours *t, const struct image *img, const
 
 /* ---- bytes to bytes ---- */
 
-/* A picture on its way: either borrowed or owned. */
-struct stage { const struct image *img; struct image own; enum resize_filter filter; };
+/* A picture on its way: borrowed or owned, and what of the plane around it is meant. */
+struct stage {
+    const struct image *img;
+    struct image own;
+    struct image_view view;
+    enum resize_filter filter;
+};
 
 static struct stage stage_of(const struct preprocess_facts *f, const struct image *img)
 {
     bool nearest = f->kind->strategy->nearest_for_one_band && img->one_band;
-    return (struct stage){.img = img, .filter = nearest ? RESIZE_NEAREST : (enum resize_filter)f->resample};
+    return (struct stage){.img = img, .view = {.width = img->width, .height = img->height},
+                          .filter = nearest ? RESIZE_NEAREST : (enum resize_filter)f->resample};
 }
 
 static void stage_drop(struct stage *s)
@@ -64,37 +70,35 @@ static void stage_drop(struct stage *s)
     s->img = NULL;
 }
 
-/* *s resized; what it was before is freed. A size that it has already costs nothing. */
+static bool stage_is_whole(const struct stage *s)
+{
+    return s->view.x == 0 && s->view.y == 0 && s->view.width == s->img->width && s->view.height == s->img->height;
+}
+
+/* *s resized; what it was before is freed. A whole picture of that size already costs nothing. */
 static int stage_resize(const struct preprocess_facts *f, int width, int height, struct stage *s)
 {
     struct image out;
-    if (s->img->width == width && s->img->height == height)
+    if (stage_is_whole(s) && s->view.width == width && s->view.height == height)
         return 0;
-    TRY(image_resize_ordered(s->img, width, height, s->filter, f->order, &out));
+    TRY(image_resize_view(s->img, &s->view, width, height, s->filter, f->order, &out));
     image_free(&s->own);
     s->own = out;
     s->img = &s->own;
+    s->view = (struct image_view){.width = width, .height = height};
     return 0;
 }
 
 /* A square with the picture in its middle on the mean colour; channel means are cut to bytes. */
-static int stage_square(const struct preprocess_facts *f, struct stage *s)
+static void stage_square(const struct preprocess_facts *f, struct stage *s)
 {
-    const struct image *in = s->img;
-    int side = in->width > in->height ? in->width : in->height;
-    TRY(image_alloc("preprocess: padding", side, side, 3, &s->own));
-    uint8_t colour[3];
+    int side = s->img->width > s->img->height ? s->img->width : s->img->height;
+    s->view = (struct image_view){.width = side, .height = side, .x = (side - s->img->width) / 2,
+                                  .y = (side - s->img->height) / 2};
     for (int c = 0; c < 3; c++) {
         double v = f->mean[c] * 255;
-        colour[c] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+        s->view.colour[c] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
     }
-    for (size_t i = 0, n = image_bytes(&s->own); i < n; i++)
-        s->own.data[i] = colour[i % 3];
-    int x = (side - in->width) / 2, y = (side - in->height) / 2;
-    for (int row = 0; row < in->height; row++)
-        memcpy(image_at(&s->own, x, y + row), image_at(in, 0, row), (size_t)in->width * 3);
-    s->img = &s->own;
-    return 0;
 }
 
 /* ---- tiles ---- */
@@ -121,8 +125,7 @@ static int one_piece(const struct preprocess_facts *f, const struct colours *t, 
     struct stage s = stage_of(f, img);
     int width, height;
     TRY(f->kind->strategy->piece_size(f, piece, &width, &height));
-    TRY(image_crop(img, piece->x, piece->y, piece->width, piece->height, &s.own));
-    s.img = &s.own;
+    s.view = (struct image_view){.width = piece->width, .height = piece->height, .x = -piece->x, .y = -piece->y};
     int rc = stage_resize(f, width, height, &s);
     if (rc == 0)
         write_planes(t, s.img, &at, out);
@@ -150,7 +153,7 @@ static int write_overview(const struct preprocess_facts *f, const struct colours
     bool native = strategy->pads_with_zero; /* then the overview keeps its aspect */
     if (!strategy->overview_of_canvas) {
         stage_drop(s);
-        s->img = img;
+        *s = stage_of(f, img);
     }
     TRY(stage_resize(f, native ? p->inside_width : p->tile_width, native ? p->inside_height : p->tile_height, s));
     write_planes(t, s->img, &at, out);
@@ -163,14 +166,12 @@ static int run_frame(const struct preprocess_facts *f, const struct colours *t, 
 {
     float *grid = out + (p->overview == 0 ? tile_floats(p) : 0);
     if (p->squared)
-        TRY(stage_square(f, s));
+        stage_square(f, s);
     if (p->columns * p->rows > 1 && f->kind->strategy->piece) {
         TRY(cut_original(f, t, p, img, grid));
     } else {
-        if (f->do_resize) {
-            TRY(stage_resize(f, p->first_width, p->first_height, s));
-            TRY(stage_resize(f, p->inside_width, p->inside_height, s));
-        }
+        TRY(stage_resize(f, p->first_width, p->first_height, s)); /* without do_resize these are its own sides */
+        TRY(stage_resize(f, p->inside_width, p->inside_height, s));
         cut_canvas(t, p, s->img, grid);
     }
     if (p->overview < 0)

@@ -176,18 +176,68 @@ static void across_row4(const uint8_t *from, const struct taps *t, uint8_t *to) 
 typedef void across_fn(const uint8_t *from, const struct taps *t, uint8_t *to);
 static across_fn *const across_rows[5] = {NULL, across_row1, across_row2, across_row3, across_row4};
 
+/* ---- rows of the view ---- */
+
 /* Rows of bytes of which the last few are kept: row r lies at r % kept. */
-struct lines { uint8_t *data; size_t stride; int kept; };
+struct lines { uint8_t *data; size_t stride, bytes; int kept; };
 
 static uint8_t *line_at(const struct lines *l, int row)
 {
     return l->data + (size_t)(row % l->kept) * l->stride;
 }
 
-static struct lines lines_of(const struct image *img)
+static int lines_make(int kept, size_t bytes, struct lines *out)
 {
-    return (struct lines){img->data, (size_t)img->width * (size_t)img->channels, img->height};
+    *out = (struct lines){mem_calloc(MEM_MEDIA, (size_t)kept, bytes), bytes, bytes, kept};
+    return out->data ? 0 : NUN_ENOMEM;
 }
+
+struct source {
+    const struct image *img;
+    struct image_view view;
+    uint8_t *line; /* a row that is put together; NULL when none has to be */
+};
+
+static bool view_within(const struct source *s)
+{
+    const struct image_view *v = &s->view;
+    return v->x <= 0 && v->y <= 0 && s->img->width + v->x >= v->width && s->img->height + v->y >= v->height;
+}
+
+static void paint(const struct image_view *v, int channels, int from, int to, uint8_t *line)
+{
+    for (int x = from; x < to; x++)
+        memcpy(line + (size_t)x * (size_t)channels, v->colour, (size_t)channels);
+}
+
+/* A row of the view: the picture's own, or one put together. */
+static const uint8_t *source_row(const struct source *s, int row)
+{
+    const struct image_view *v = &s->view;
+    int channels = s->img->channels, y = row - v->y, end = v->x + s->img->width;
+    if (!s->line)
+        return image_at(s->img, -v->x, y);
+    int from = v->x > 0 ? v->x : 0, to = end < v->width ? end : v->width;
+    if (y < 0 || y >= s->img->height || from >= to)
+        from = to = v->width;
+    paint(v, channels, 0, from, s->line);
+    if (from < to)
+        memcpy(s->line + (size_t)from * (size_t)channels, image_at(s->img, from - v->x, y),
+               (size_t)(to - from) * (size_t)channels);
+    paint(v, channels, to, v->width, s->line);
+    return s->line;
+}
+
+/* ---- both passes at once: what lies between them is a few rows and never a picture ---- */
+
+struct passes {
+    struct source from;
+    struct taps across, down; /* an axis of unchanged length has none */
+    bool down_first;
+    struct lines input;       /* what goes down first: the picture itself, or the rows in use */
+    struct lines between;     /* what was across first, or one row that was down first */
+    int next;                 /* first row that was not yet fetched into one of them */
+};
 
 /* Rows are summed in strips narrow enough for the sums to stay in the first cache. */
 enum { STRIP = 1024 };
@@ -209,32 +259,71 @@ static void down_strip(const struct lines *in, const struct taps *t, int y, size
 
 static void down_row(const struct lines *in, const struct taps *t, int y, uint8_t *to)
 {
-    for (size_t at = 0; at < in->stride; at += STRIP)
-        down_strip(in, t, y, at, in->stride - at < STRIP ? in->stride - at : STRIP, to + at);
+    for (size_t at = 0; at < in->bytes; at += STRIP)
+        down_strip(in, t, y, at, in->bytes - at < STRIP ? in->bytes - at : STRIP, to + at);
 }
 
-/* Both passes at once, so that what lies between them is a few rows and never a picture. */
-
-static void across_then_down(const struct image *in, const struct taps *across, const struct taps *down,
-                             const struct lines *between, struct image *out)
+/* The rows that output row y needs, as far as they are not there yet. */
+static void fetch_rows(struct passes *p, int y)
 {
-    int next = 0;
-    for (int y = 0; y < out->height; y++) {
-        int end = down->first[y] + down->count[y];
-        for (next = next > down->first[y] ? next : down->first[y]; next < end; next++)
-            across_rows[in->channels](image_at(in, 0, next), across, line_at(between, next));
-        down_row(between, down, y, image_at(out, 0, y));
+    across_fn *across = across_rows[p->from.img->channels];
+    int end = p->down.first[y] + p->down.count[y];
+    for (p->next = p->next > p->down.first[y] ? p->next : p->down.first[y]; p->next < end; p->next++)
+        if (p->across.out && !p->down_first)
+            across(source_row(&p->from, p->next), &p->across, line_at(&p->between, p->next));
+        else if (p->from.line)
+            memcpy(line_at(&p->input, p->next), source_row(&p->from, p->next), p->input.bytes);
+}
+
+static void run_row(struct passes *p, int y, uint8_t *to)
+{
+    across_fn *across = across_rows[p->from.img->channels];
+    if (!p->down.out) {
+        across(source_row(&p->from, y), &p->across, to);
+        return;
+    }
+    fetch_rows(p, y);
+    if (!p->across.out) {
+        down_row(&p->input, &p->down, y, to);
+    } else if (p->down_first) {
+        down_row(&p->input, &p->down, y, p->between.data);
+        across(p->between.data, &p->across, to);
+    } else {
+        down_row(&p->between, &p->down, y, to);
     }
 }
 
-static void down_then_across(const struct image *in, const struct taps *across, const struct taps *down,
-                             const struct lines *between, struct image *out)
+static void passes_drop(struct passes *p)
 {
-    struct lines whole = lines_of(in);
-    for (int y = 0; y < out->height; y++) {
-        down_row(&whole, down, y, between->data);
-        across_rows[in->channels](between->data, across, image_at(out, 0, y));
-    }
+    taps_free(&p->across);
+    taps_free(&p->down);
+    mem_free(p->between.data);
+    if (p->from.line)
+        mem_free(p->input.data);
+    mem_free(p->from.line);
+}
+
+/* Memory for what the passes keep. out: where they lead. */
+static int passes_make(struct passes *p, const struct filter_row *f, const struct image *out)
+{
+    const struct image *img = p->from.img;
+    const struct image_view *v = &p->from.view;
+    size_t channels = (size_t)img->channels, bytes = (size_t)v->width * channels;
+    if (v->width != out->width)
+        TRY(taps_make(f, v->width, out->width, &p->across));
+    if (v->height != out->height)
+        TRY(taps_make(f, v->height, out->height, &p->down));
+    if (!view_within(&p->from) && !(p->from.line = mem_calloc(MEM_MEDIA, 1, bytes)))
+        return NUN_ENOMEM;
+    if (p->from.line && p->down.out)
+        TRY(lines_make(p->down.most, bytes, &p->input));
+    if (!p->from.line)
+        p->input = (struct lines){image_at(img, -v->x, -v->y), (size_t)img->width * channels, bytes, v->height};
+    if (p->across.out && p->down.out && p->down_first)
+        return lines_make(1, bytes, &p->between);
+    if (p->across.out && p->down.out)
+        return lines_make(p->down.most, (size_t)out->width * channels, &p->between);
+    return 0;
 }
 
 /* ---- nearest: positions are stepped by addition, as the reference does, rounding included ---- */
@@ -248,24 +337,27 @@ static int *nearest_positions(int in, int out)
     return from;
 }
 
-static int resize_nearest(const struct image *in, int width, int height, struct image *out)
+static int resize_nearest(const struct source *s, struct image *out)
 {
-    TRY(image_alloc("resize", width, height, in->channels, out));
-    int *column = nearest_positions(in->width, out->width), *row = nearest_positions(in->height, out->height);
+    const struct image *in = s->img;
+    const struct image_view *v = &s->view;
+    int *column = nearest_positions(v->width, out->width), *row = nearest_positions(v->height, out->height);
     size_t n = (size_t)in->channels;
     bool ok = column && row;
     for (int y = 0; ok && y < out->height; y++) {
         uint8_t *to = image_at(out, 0, y);
-        for (int x = 0; x < out->width; x++, to += n)
-            if (column[x] < in->width && row[y] < in->height)
-                memcpy(to, image_at(in, column[x], row[y]), n);
-            else
+        for (int x = 0; x < out->width; x++, to += n) {
+            int from_x = column[x] - v->x, from_y = row[y] - v->y;
+            if (column[x] == v->width || row[y] == v->height)
                 memset(to, 0, n);
+            else if (from_x >= 0 && from_x < in->width && from_y >= 0 && from_y < in->height)
+                memcpy(to, image_at(in, from_x, from_y), n);
+            else
+                memcpy(to, v->colour, n);
+        }
     }
     mem_free(column);
     mem_free(row);
-    if (!ok)
-        image_free(out);
     return ok ? 0 : NUN_ENOMEM;
 }
 
@@ -303,91 +395,78 @@ static int image_copy(const struct image *in, struct image *out)
     return 0;
 }
 
-struct resize_plan {
-    const struct filter_row *filter;
-    int width, height;
-    bool down_first;
-};
-
 /* Pillow 13 goes down first where the height loses more than twice what the width does. */
-static struct resize_plan plan_make(const struct image *in, int width, int height, enum resize_filter filter,
-                                    enum resize_order order)
+static bool goes_down_first(const struct image_view *v, int width, int height, enum resize_order order)
 {
-    int64_t less_width = (int64_t)in->width - width, less_height = (int64_t)in->height - height;
-    bool tall = less_height > 0 && less_height > 2 * less_width;
-    return (struct resize_plan){&filters[filter], width, height, tall && order == RESIZE_ORDER_13};
+    int64_t less_width = (int64_t)v->width - width, less_height = (int64_t)v->height - height;
+    return order == RESIZE_ORDER_13 && less_height > 0 && less_height > 2 * less_width;
 }
 
-/* An axis of unchanged length has no taps and needs no pass. */
-static void run_passes(const struct image *in, const struct resize_plan *plan, const struct taps *across,
-                       const struct taps *down, const struct lines *between, struct image *out)
+static int resize_passes(const struct source *s, const struct filter_row *f, bool down_first, struct image *out)
 {
-    struct lines whole = lines_of(in);
-    if (across->out && down->out) {
-        (plan->down_first ? down_then_across : across_then_down)(in, across, down, between, out);
-        return;
-    }
-    for (int y = 0; y < out->height; y++)
-        if (down->out)
-            down_row(&whole, down, y, image_at(out, 0, y));
+    struct passes p = {.from = *s, .down_first = down_first};
+    int rc = passes_make(&p, f, out);
+    for (int y = 0; rc == 0 && y < out->height; y++)
+        if (p.across.out || p.down.out)
+            run_row(&p, y, image_at(out, 0, y));
         else
-            across_rows[in->channels](image_at(in, 0, y), across, image_at(out, 0, y));
-}
-
-/* At least one side differs. */
-static int resize_passes(const struct image *in, const struct resize_plan *plan, struct image *out)
-{
-    struct taps across = {0}, down = {0};
-    struct lines between = {0};
-    int rc = image_alloc("resize", plan->width, plan->height, in->channels, out);
-    if (rc == 0 && plan->width != in->width)
-        rc = taps_make(plan->filter, in->width, plan->width, &across);
-    if (rc == 0 && plan->height != in->height)
-        rc = taps_make(plan->filter, in->height, plan->height, &down);
-    if (rc == 0 && across.out && down.out) {
-        between.stride = (size_t)(plan->down_first ? in->width : plan->width) * (size_t)in->channels;
-        between.kept = plan->down_first ? 1 : down.most;
-        between.data = mem_calloc(MEM_MEDIA, (size_t)between.kept, between.stride);
-        rc = between.data ? 0 : NUN_ENOMEM;
-    }
-    if (rc == 0)
-        run_passes(in, plan, &across, &down, &between, out);
-    else
-        image_free(out);
-    taps_free(&across);
-    taps_free(&down);
-    mem_free(between.data);
+            memcpy(image_at(out, 0, y), source_row(&p.from, y), (size_t)out->width * (size_t)out->channels);
+    passes_drop(&p);
     return rc;
 }
 
-static int resize_rgba(const struct image *in, const struct resize_plan *plan, struct image *out)
+static int resize_rgba(const struct source *s, const struct filter_row *f, bool down_first, struct image *out)
 {
     struct image even;
-    TRY(image_copy(in, &even));
+    struct source from = *s;
+    TRY(image_copy(s->img, &even));
     premultiply(&even);
-    int rc = resize_passes(&even, plan, out);
+    from.img = &even;
+    int rc = resize_passes(&from, f, down_first, out);
     if (rc == 0)
         unpremultiply(out);
     image_free(&even);
     return rc;
 }
 
+static int check_resize(const struct image *in, const struct image_view *v, int width, int height, int filter)
+{
+    if ((unsigned)filter >= RESIZE_FILTER_COUNT || !in->data)
+        return err_set(NUN_EARG, "resize: expected a picture and a filter 0 to %d, found filter %d",
+                       RESIZE_FILTER_COUNT - 1, filter);
+    if (width < 1 || height < 1 || v->width < 1 || v->height < 1)
+        return err_set(NUN_EARG, "resize: expected sides of at least 1, found %dx%d from %dx%d", width, height,
+                       v->width, v->height);
+    if (in->channels == 4 && (v->x || v->y || v->width != in->width || v->height != in->height))
+        return err_set(NUN_EARG, "resize: expected the whole of a picture with alpha, found a view of %dx%d at %d,%d",
+                       v->width, v->height, v->x, v->y);
+    TRY(limit_check(LIMIT_image_side, (size_t)(width > height ? width : height), "resize"));
+    return limit_check(LIMIT_image_side, (size_t)(v->width > v->height ? v->width : v->height), "resize");
+}
+
+int image_resize_view(const struct image *in, const struct image_view *view, int width, int height,
+                      enum resize_filter filter, enum resize_order order, struct image *out)
+{
+    struct source from = {.img = in, .view = *view};
+    const struct filter_row *f = &filters[(unsigned)filter < RESIZE_FILTER_COUNT ? filter : 0];
+    bool same = width == view->width && height == view->height;
+    bool down_first = goes_down_first(view, width, height, order);
+    *out = (struct image){0};
+    TRY(check_resize(in, view, width, height, (int)filter));
+    TRY(image_alloc("resize", width, height, in->channels, out));
+    int rc = !f->weight && !same        ? resize_nearest(&from, out)
+             : in->channels == 4 && !same ? resize_rgba(&from, f, down_first, out)
+                                        : resize_passes(&from, f, down_first, out);
+    if (rc < 0)
+        image_free(out);
+    return rc;
+}
+
 int image_resize_ordered(const struct image *in, int width, int height, enum resize_filter filter,
                          enum resize_order order, struct image *out)
 {
-    *out = (struct image){0};
-    if ((unsigned)filter >= RESIZE_FILTER_COUNT || !in->data)
-        return err_set(NUN_EARG, "resize: expected a picture and a filter 0 to %d, found filter %d",
-                       RESIZE_FILTER_COUNT - 1, (int)filter);
-    if (width < 1 || height < 1)
-        return err_set(NUN_EARG, "resize: expected sides of at least 1, found %dx%d", width, height);
-    TRY(limit_check(LIMIT_image_side, (size_t)(width > height ? width : height), "resize"));
-    if (width == in->width && height == in->height)
-        return image_copy(in, out);
-    struct resize_plan plan = plan_make(in, width, height, filter, order);
-    if (!plan.filter->weight)
-        return resize_nearest(in, width, height, out);
-    return in->channels == 4 ? resize_rgba(in, &plan, out) : resize_passes(in, &plan, out);
+    struct image_view whole = {.width = in->width, .height = in->height};
+    return image_resize_view(in, &whole, width, height, filter, order, out);
 }
 
 int image_resize(const struct image *in, int width, int height, enum resize_filter filter, struct image *out)

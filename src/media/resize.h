@@ -27,6 +27,12 @@ int image_resize(const struct image *in, int width, int height, enum resize_filt
 int image_resize_ordered(const struct image *in, int width, int height, enum resize_filter filter,
                          enum resize_order order, struct image *out);
 
+/* A window of width x height onto a plane of one colour, on which a picture lies with its corner at
+ * (x, y): padding and cropping without a copy. With alpha only the whole picture can be seen. */
+struct image_view { int width, height, x, y; uint8_t colour[4]; };
+int image_resize_view(const struct image *in, const struct image_view *view, int width, int height,
+                      enum resize_filter filter, enum resize_order order, struct image *out);
+
 /* A copy of the rectangle of `in` with its corner at (x, y). */
 int image_crop(const struct image *in, int x, int y, int width, int height, struct image *out);
 

@@ -267,6 +267,98 @@ static size_t check_videos(const struct against *it, const json_t *one)
     return compared;
 }
 
+/* Frames of several sizes, each by itself: LLaVA-OneVision stretches every one. */
+static size_t check_frames(const struct against *it, const json_t *one)
+{
+    const json_t *names = json_dig(one, "frames");
+    const struct st_tensor *t = tensor_of(it, "pixel_values_videos");
+    char path[512];
+    struct batch b = {.n = json_array_size(names)};
+    if (!t || b.n == 0)
+        return 0;
+    snprintf(path, sizeof path, "%s/%s", root, it->folder);
+    check_ok(preprocess_open(path, PREPROCESS_VIDEOS, &b.f));
+    size_t floats = 3 * (size_t)b.f.size.height * (size_t)b.f.size.width;
+    assert_true(b.n <= MOST_IMAGES && shape_eq(&t->shape, &(struct shape){5, {1, (int64_t)b.n, 3, b.f.size.height,
+                                                                             b.f.size.width}}));
+    for (size_t i = 0; i < b.n; i++) {
+        struct image img;
+        struct st_tensor frame = {.shape = SHAPE1((int64_t)floats), .data = (const float *)t->data + i * floats};
+        load_picture(it->folder, json_array_get(names, i), b.f.alpha, &img);
+        check_ok(preprocess_plan(&b.f, &(struct preprocess_input){.width = img.width, .height = img.height,
+                                 .frames = 1}, &b.plans[i]));
+        run_plan(&b, i, &img);
+        compare_floats(it, "pixel_values_videos", &frame, b.tiles[i]);
+        image_free(&img);
+    }
+    total.pictures += b.n;
+    batch_drop(&b);
+    return 1;
+}
+
+static bool same_number(const json_t *stored, const json_t *found)
+{
+    return json_is_number(stored) && json_is_number(found) && json_number_value(stored) == json_number_value(found);
+}
+
+/* Lists element by element; a lone number stands for each of a list or an object's. */
+static bool same_value(const json_t *stored, const json_t *found)
+{
+    size_t n = json_array_size(found), same = 0;
+    const char *key;
+    json_t *value;
+    if (json_is_array(found)) {
+        for (size_t i = 0; i < n; i++) {
+            const json_t *one = json_is_array(stored) ? json_array_get(stored, i) : stored;
+            same += same_number(one, json_array_get(found, i)) || json_equal(one, json_array_get(found, i));
+        }
+        return same == n && (!json_is_array(stored) || json_array_size(stored) == n);
+    }
+    json_object_foreach((json_t *)found, key, value)
+        same += same_number(json_is_object(stored) ? json_object_get(stored, key) : stored, value);
+    if (json_is_object(found))
+        return same == json_object_size(found) && (!json_is_object(stored) || json_object_size(stored) == same);
+    return same_number(stored, found) || json_equal(stored, found);
+}
+
+/* Every key of a published config that has a meaning is written back with the same value. */
+static size_t check_written(const char *folder, const char *file)
+{
+    char path[512];
+    json_t *stored = NULL, *written = NULL, *value;
+    struct preprocess_facts f;
+    const char *key;
+    size_t keys = 0;
+    snprintf(path, sizeof path, "%s/%s/%s", root, folder, file);
+    if (!file_exists(path))
+        return 0;
+    check_ok(json_load_file_limited(path, &stored));
+    check_ok(preprocess_read(stored, path, &f));
+    check_ok(preprocess_json(&f, &written));
+    json_object_foreach(stored, key, value) {
+        static const char *const others[] = {"processor_class", "image_processor_type", "feature_extractor_type",
+                                             "image_seq_length"};
+        const json_t *found = json_object_get(written, key);
+        bool skipped = json_is_null(value);
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+            skipped = skipped || strcmp(key, others[i]) == 0;
+        if (skipped)
+            continue;
+        if (!found || !same_value(value, found))
+            fail_msg("%s: %s: not written back", path, key);
+        keys++;
+    }
+    struct preprocess_facts back;
+    json_t *again = NULL;
+    check_ok(preprocess_read(written, path, &back));
+    check_ok(preprocess_json(&back, &again));
+    assert_true(json_equal(written, again));
+    json_decref(again);
+    json_decref(written);
+    json_decref(stored);
+    return keys;
+}
+
 static size_t check_folder(const char *folder)
 {
     char path[512];
@@ -283,10 +375,25 @@ static size_t check_folder(const char *folder)
         struct against it = {folder, json_string_value(json_dig(one, "name")), json_dig(one, "expected"), st};
         compared += check_pictures(&it, one);
         compared += check_videos(&it, one);
+        compared += check_frames(&it, one);
     }
     st_close(st);
     json_decref(cases);
     return compared;
+}
+
+static void test_written(void **state)
+{
+    (void)state;
+    size_t keys = 0;
+    if (!file_is_dir(root))
+        skip();
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        keys += check_written(folders[i], "preprocessor_config.json");
+        keys += check_written(folders[i], "video_preprocessor_config.json");
+    }
+    printf("%zu keys of configs written back\n", keys);
+    assert_true(keys > 200);
 }
 
 static void test_families(void **state)
@@ -304,6 +411,6 @@ static void test_families(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_families)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_families), cmocka_unit_test(test_written)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

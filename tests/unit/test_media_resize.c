@@ -115,6 +115,49 @@ static void test_torture(void **state)
     }
 }
 
+/* The same window drawn by hand: what image_resize_view must see. */
+static void draw_view(const struct image *img, const struct image_view *v, struct image *out)
+{
+    check_ok(image_alloc("test", v->width, v->height, img->channels, out));
+    for (int y = 0; y < v->height; y++)
+        for (int x = 0; x < v->width; x++) {
+            int from_x = x - v->x, from_y = y - v->y;
+            bool inside = from_x >= 0 && from_y >= 0 && from_x < img->width && from_y < img->height;
+            memcpy(image_at(out, x, y), inside ? image_at(img, from_x, from_y) : v->colour, (size_t)img->channels);
+        }
+}
+
+static void test_views(void **state)
+{
+    (void)state;
+    static const struct image_view views[] = {
+        {50, 50, 3, 10, {9, 200, 77, 0}}, {20, 9, -4, -5, {0}},          {20, 60, -4, 7, {1, 2, 3, 0}},
+        {70, 9, 5, -3, {255, 0, 1, 0}},   {5, 5, 100, 100, {7, 8, 9, 0}}, {41, 30, 0, 0, {0}},
+        {90, 30, 41, 0, {50, 60, 70, 0}}, {10, 200, -41, 3, {4, 5, 6, 0}},
+    };
+    static const int sizes[][2] = {{17, 13}, {50, 50}, {90, 4}, {3, 120}, {20, 60}};
+    struct image img;
+    media_noise_image(41, 30, 3, &img);
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes * RESIZE_FILTER_COUNT * 2; k++) {
+            const int *size = sizes[k / 2 % (sizeof sizes / sizeof *sizes)];
+            enum resize_filter filter = (enum resize_filter)(k / 2 / (sizeof sizes / sizeof *sizes));
+            struct image drawn, expected, found;
+            draw_view(&img, &views[i], &drawn);
+            check_ok(image_resize_ordered(&drawn, size[0], size[1], filter, (enum resize_order)(k % 2), &expected));
+            check_ok(image_resize_view(&img, &views[i], size[0], size[1], filter, (enum resize_order)(k % 2), &found));
+            assert_memory_equal(found.data, expected.data, image_bytes(&expected));
+            image_free(&drawn);
+            image_free(&expected);
+            image_free(&found);
+        }
+    img.channels = 4;
+    struct image out;
+    check_fails(NUN_EARG, "whole", image_resize_view(&img, &views[1], 4, 4, RESIZE_BOX, RESIZE_ORDER_13, &out));
+    img.channels = 3;
+    image_free(&img);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_flat),
         cmocka_unit_test(test_crop),
         cmocka_unit_test(test_names_and_refusals),
+        cmocka_unit_test(test_views),
         cmocka_unit_test(test_torture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
