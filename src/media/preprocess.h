@@ -124,6 +124,7 @@ struct preprocess_plan {
     int patch_columns, patch_rows;   /* native families: of the picture; 0 where the processor knows no patches */
     int steps;                    /* video: frames as the tower sees them (Qwen: pairs), an odd end repeated */
     int aspect_id;                /* mllama: 1.. ; 0 elsewhere */
+    int quarter[4][2];            /* Idefics2: width, height of what is picture in each of four tiles */
 };
 
 int preprocess_plan(const struct preprocess_facts *f, const struct preprocess_input *in, struct preprocess_plan *out);

@@ -286,6 +286,8 @@ static int quarters_plan(const struct preprocess_facts *f, struct preprocess_pla
         struct preprocess_rect piece = quarter_piece(out, i);
         int width, height;
         TRY(quarter_size(f, &piece, &width, &height));
+        out->quarter[i][0] = width;
+        out->quarter[i][1] = height;
         out->tile_width = max_int(out->tile_width, width);
         out->tile_height = max_int(out->tile_height, height);
     }

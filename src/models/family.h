@@ -100,6 +100,7 @@ struct stack_place {
     const char *config;  /* dotted path of its config; "" is the top; NULL: the family has no such stack */
     const char *prefix;  /* of its weight names */
     const char *model_type; /* when the config does not carry one */
+    const char *body;    /* what names that begin with "model." begin with instead; NULL: that */
     bool alone;          /* what the config carries is not asked: the stack's own, not the family's name again */
     bool or_top;         /* where `config` is not there, at the top: older files */
 };

@@ -176,6 +176,17 @@ const struct stack_row stack_siglip_vision = {
     "siglip_vision_model", ROWS(siglip_vision_fields), NULL, ROWS(siglip_vision_weights),
     {.norm = NN_LAYER}, siglip_vision_finish};
 
+/* Idefics' and SmolVLM's towers: SigLIP's without the head, which take pictures of any shape. */
+#define PLAIN_TOWER_FIELDS(hidden_def, heads_def) \
+    ENCODER_FIELDS(hidden_def, 12, heads_def, 3072, 1e-6, ACT_GELU_TANH), VISION_FIELDS(224, 32)
+static const struct json_field idefics2_vision_fields[] = {PLAIN_TOWER_FIELDS(768, 12)};
+static const struct json_field idefics3_vision_fields[] = {PLAIN_TOWER_FIELDS(1152, 16)};
+#define PLAIN_TOWER(model_type, fields) \
+    {model_type, ROWS(fields), NULL, ROWS(siglip_vision_weights), {.norm = NN_LAYER}, siglip_vision_finish}
+const struct stack_row stack_idefics2_vision = PLAIN_TOWER("idefics2_vision", idefics2_vision_fields);
+const struct stack_row stack_idefics3_vision = PLAIN_TOWER("idefics3_vision", idefics3_vision_fields);
+const struct stack_row stack_smolvlm_vision = PLAIN_TOWER("smolvlm_vision", idefics3_vision_fields);
+
 static const struct weight_row siglip_weights[] = {
     {NN_logit_scale, "logit_scale", W_ALWAYS},
     {NN_logit_bias, "logit_bias", W_ALWAYS},

@@ -41,6 +41,7 @@ struct binding {
     const struct nn_facts *f;
     const struct weight_source *src;
     const char *prefix, *base;       /* base: cut off names; "" or NULL: nothing */
+    const char *body;                /* in place of a leading "model."; NULL: that */
     int stage;
 };
 
@@ -97,6 +98,10 @@ static int name_of(const struct binding *b, const struct weight_row *row, int la
     size_t at = (size_t)snprintf(out, cap, "%s", b->prefix);
     if (b->base && *b->base && span_starts(span_str(from), span_str(b->base)))
         from += strlen(b->base);
+    if (b->body && span_starts(span_str(from), SPAN("model."))) {
+        at += (size_t)snprintf(out + at, cap - at, "%s", b->body);
+        from += strlen("model.");
+    }
     for (; *from && at + 12 < cap; from++) {
         if (*from != '%') {
             out[at++] = *from;
@@ -323,10 +328,10 @@ static const char *base_of(const struct binding *b, const struct stack_row *row)
     return !b->src->present(b->src->arg, with) && b->src->present(b->src->arg, without) ? row->base : NULL;
 }
 
-static int bind_stack(struct model *m, const struct stack_row *row, const char *prefix, struct nn_stack *s,
+static int bind_stack(struct model *m, const struct stack_row *row, const struct stack_place *where, struct nn_stack *s,
                       const struct weight_source *src)
 {
-    struct binding b = {.m = m, .f = &s->facts, .src = src, .prefix = prefix};
+    struct binding b = {.m = m, .f = &s->facts, .src = src, .prefix = where->prefix, .body = where->body};
     b.base = base_of(&b, row);
     s->layer = arena_array(&m->arena, (size_t)s->facts.layers, sizeof *s->layer);
     if (!s->layer)
@@ -341,7 +346,7 @@ static int bind_stack(struct model *m, const struct stack_row *row, const char *
 /* Whether the file's names begin the other way, told from the first of the decoder. */
 static int find_spelling(struct model *m, const struct stack_row *text, const struct weight_source *src)
 {
-    struct binding b = {m, &m->text.facts, src, m->family->text.prefix, NULL};
+    struct binding b = {m, &m->text.facts, src, m->family->text.prefix, NULL, NULL};
     char name[256];
     if (!m->family->respell || !text)
         return 0;
@@ -361,16 +366,16 @@ int model_bind_weights(struct model *m, const struct stack_row *text, const stru
     TRY(need_params(m, 64));
     TRY(find_spelling(m, text, src));
     if (vision)
-        TRY(bind_stack(m, vision, m->family->vision.prefix, &m->vision, src));
+        TRY(bind_stack(m, vision, &m->family->vision, &m->vision, src));
     for (int i = 0; i < 4 && m->family->more[i].config; i++) {
         const struct stack_row *row;
         TRY(stack_find(m->family->more[i].model_type, "config.json", &row));
-        TRY(bind_stack(m, row, m->family->more[i].prefix, &m->more[i], src));
+        TRY(bind_stack(m, row, &m->family->more[i], &m->more[i], src));
     }
     for (size_t i = 0; i < m->family->n_weights; i++)
         TRY(add_param(&b, &m->family->weights[i], 0, &m->w[m->family->weights[i].role]));
     if (text)
-        TRY(bind_stack(m, text, m->family->text.prefix, &m->text, src));
+        TRY(bind_stack(m, text, &m->family->text, &m->text, src));
     if (text && m->text.facts.tied)
         m->text.w[NN_lm_head_w] = m->text.w[NN_embed_w];
     return 0;

@@ -66,13 +66,13 @@ static int preprocess(const struct nun_model *m, const struct picture_source *s,
     if (p->n_features < 1)
         return err_set(NUN_EFORMAT, "%d x %d pixels: the tower does not take the %d x %d that its processor makes of them",
                        in.width, in.height, p->plan.tile_width, p->plan.tile_height);
+    TRY(find_places(m, p));
     if (!(p->pixels = mem_alloc(MEM_RUNTIME, p->floats * sizeof *p->pixels)))
         return NUN_ENOMEM;
-    TRY(find_places(m, p));
     TRY(cut(m, f, &in, frames, p));
     struct digest parts[2];
-    digest_of(p->pixels, p->floats * sizeof *p->pixels, &parts[0]);
     struct preprocess_plan key = sight_key(m->model, &p->plan);
+    digest_of(p->pixels, p->floats * sizeof *p->pixels, &parts[0]);
     digest_of(&key, sizeof key, &parts[1]);
     digest_of(parts, sizeof parts, &p->identity);
     return 0;

@@ -93,6 +93,26 @@ static int write_pixels(struct verify_case *c, struct picture *const *p, int n, 
     return preprocess_reference(f, plans, (size_t)n, tiles, *out, *count);
 }
 
+static int write_mask(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count)
+{
+    struct preprocess_plan *plans = arena_array(arena, (size_t)n, sizeof *plans);
+    struct shape shape;
+    if (!plans)
+        return NUN_ENOMEM;
+    for (int i = 0; i < n; i++)
+        plans[i] = p[i]->plan;
+    TRY(preprocess_reference_shape(&c->m->preprocess, plans, (size_t)n, &shape));
+    TRY(shape_count(&shape, count));
+    *count /= 3; /* one for all colours */
+    uint8_t *mask = arena_array(arena, *count, 1);
+    if (!(*out = arena_array(arena, *count, sizeof **out)) || !mask)
+        return NUN_ENOMEM;
+    TRY(preprocess_reference_mask(&c->m->preprocess, plans, (size_t)n, mask, *count));
+    for (size_t i = 0; i < *count; i++)
+        (*out)[i] = mask[i];
+    return 0;
+}
+
 /* `each` numbers a picture. */
 static int write_numbers(struct picture *const *p, int n, int each, void (*fill)(const struct preprocess_plan *p, float *to),
                          struct arena *arena, float **out, size_t *count)
@@ -150,6 +170,7 @@ static const struct output_row outputs[] = {
     {"pixel_values_images", false, write_pixels},
     {"pixel_values_videos", true, write_pixels},
     {"image_patches", false, write_pixels},
+    {"pixel_attention_mask", false, write_mask},
     {"image_sizes", false, write_sizes},
     {"image_grid_thw", false, write_grids},
     {"video_grid_thw", true, write_grids},
