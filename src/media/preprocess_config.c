@@ -177,25 +177,31 @@ static int read_sides(const struct key_row *row, const json_t *obj, const char *
 
 static const double MOST_PIXELS = 1e12;
 
-/* Where `size` counts pixels: {"shortest_edge": least, "longest_edge": most}. */
+/* Where `size` counts pixels: {"shortest_edge": least, "longest_edge": most}, or by their older names. */
 static int read_pixels(const struct key_row *row, const json_t *obj, const char *place, struct preprocess_facts *f)
 {
     const json_t *size = NULL;
     int rc = json_get_object(obj, place, row->key, &size);
     if (rc != 0)
         return rc;
+    static const char *const names[2][2] = {{"shortest_edge", "longest_edge"}, {"min_pixels", "max_pixels"}};
+    const char *const *name = names[json_object_get(size, names[1][0]) != NULL];
+    int64_t limits[2] = {0};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)size, key, value)
-        if (strcmp(key, "shortest_edge") != 0 && strcmp(key, "longest_edge") != 0 && !json_is_null(value))
-            return err_set(NUN_EUNSUP, "%s: %s.%s: expected shortest_edge and longest_edge, in pixels", place, row->key,
-                           key);
-    int least = json_get_int(size, place, "shortest_edge", 1, (int64_t)MOST_PIXELS, &f->min_pixels);
-    int most = json_get_int(size, place, "longest_edge", 1, (int64_t)MOST_PIXELS, &f->max_pixels);
-    if (least < 0 || most < 0)
-        return err_at(least < 0 ? least : most, "%s", row->key);
-    if (!json_object_get(size, "shortest_edge") || !json_object_get(size, "longest_edge"))
-        return err_set(NUN_EFORMAT, "%s: %s: expected shortest_edge and longest_edge, in pixels", place, row->key);
+        if (strcmp(key, name[0]) != 0 && strcmp(key, name[1]) != 0 && !json_is_null(value))
+            return err_set(NUN_EUNSUP, "%s: %s.%s: expected %s and %s, in pixels", place, row->key, key, name[0],
+                           name[1]);
+    for (int i = 0; i < 2; i++) {
+        rc = json_get_int(size, place, name[i], 1, (int64_t)MOST_PIXELS, &limits[i]);
+        if (rc < 0)
+            return err_at(rc, "%s", row->key);
+        if (rc > 0)
+            return err_set(NUN_EFORMAT, "%s: %s: expected %s and %s, in pixels", place, row->key, name[0], name[1]);
+    }
+    f->min_pixels = limits[0];
+    f->max_pixels = limits[1];
     return 0;
 }
 
@@ -455,7 +461,7 @@ static const char *const harmless[] = {
     "image_processor_type", "feature_extractor_type", "video_processor_type", "processor_class", "auto_map",
     "_valid_processor_keys", "model_input_names", "image_seq_length", "num_additional_image_tokens", "return_tensors",
     "input_data_format", "default_to_square", "disable_grouping", "device", "transformers_version",
-    "return_row_col_info", "return_metadata", "video_metadata",
+    "return_row_col_info", "return_metadata", "video_metadata", "aspect_ratio_setting",
 };
 
 static bool key_is_harmless(const char *key)

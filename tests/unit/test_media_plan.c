@@ -36,9 +36,11 @@ static const struct family {
     {"{\"image_processor_type\":\"PixtralImageProcessor\",\"size\":{\"longest_edge\":64},\"patch_size\":4}", 0, "p"},
     {"{\"image_processor_type\":\"Qwen2VLImageProcessor\",\"patch_size\":4,\"min_pixels\":64,\"max_pixels\":9000}", 0,
      "p"},
-    {"{\"image_processor_type\":\"Gemma3ImageProcessor\",\"size\":{\"height\":20,\"width\":20},\"do_pan_and_scan\":true,"
+    {"{\"image_processor_type\":\"Gemma3ImageProcessor\",\"size\":{\"height\":20,\"width\":20},"
+     "\"do_pan_and_scan\":true,"
      "\"pan_and_scan_min_crop_size\":4}", 4, "t"},
-    {"{\"image_processor_type\":\"FuyuImageProcessor\",\"size\":{\"height\":60,\"width\":80},\"patch_size\":5}", 0, "p"},
+    {"{\"image_processor_type\":\"FuyuImageProcessor\",\"size\":{\"height\":60,\"width\":80},\"patch_size\":5}", 0,
+     "p"},
     {"{\"image_processor_type\":\"JanusImageProcessor\",\"size\":{\"height\":32,\"width\":32},\"min_size\":3}", 4, ""},
     {"{\"image_processor_type\":\"ChameleonImageProcessor\",\"size\":32,\"crop_size\":32}", 4, ""},
 };
@@ -308,6 +310,29 @@ static void test_written_back(void **state)
     }
 }
 
+/* Spellings that published configs have. */
+static void test_reads(void **state)
+{
+    (void)state;
+    struct preprocess_facts f;
+    check_ok(preprocess_parse(span_str("{\"image_processor_type\":\"Qwen2VLImageProcessor\",\"size\":"
+                                       "{\"max_pixels\":12845056,\"min_pixels\":3136}}"), "test", &f));
+    assert_true(f.min_pixels == 3136 && f.max_pixels == 12845056);
+    check_ok(preprocess_parse(span_str("{\"image_processor_type\":\"LlavaNextImageProcessor\","
+                                       "\"aspect_ratio_setting\":\"anyres\",\"size\":{\"shortest_edge\":336}}"),
+                              "test", &f));
+    check_ok(preprocess_parse(span_str("{\"image_processor_type\":\"SmolVLMImageProcessor\",\"video_sampling\":"
+                                       "{\"fps\":1,\"max_frames\":64,\"video_size\":{\"longest_edge\":512}}}"),
+                              "test", &f));
+    assert_true(f.sampling.frames == 64 && f.video_size.longest_edge == 512 && f.size.longest_edge == 1456);
+    check_ok(preprocess_parse(span_str("{\"image_processor_type\":\"FuyuImageProcessor\",\"image_mean\":0.25,"
+                                       "\"padding_value\":7.0}"), "test", &f));
+    assert_true(f.mean[2] == 0.25 && f.background[1] == 7);
+    check_ok(preprocess_parse(span_str("{\"image_processor_type\":\"MllamaImageProcessor\",\"size\":560}"), "test",
+                              &f));
+    assert_true(f.size.height == 560 && f.size.width == 560 && f.max_tiles == 4);
+}
+
 static void test_refuses(void **state)
 {
     (void)state;
@@ -315,6 +340,8 @@ static void test_refuses(void **state)
         {NUN_EUNSUP, "max_patches: expected false for the Qwen2VL", "Qwen2VL", "\"max_patches\":4"},
         {NUN_EFORMAT, "shortest_edge and longest_edge, in pixels", "Qwen2VL", "\"size\":{\"shortest_edge\":4}"},
         {NUN_EUNSUP, "size.height", "Qwen2VL", "\"size\":{\"height\":4,\"width\":4}"},
+        {NUN_EUNSUP, "size.longest_edge: expected min_pixels", "Qwen2VL",
+         "\"size\":{\"min_pixels\":4,\"longest_edge\":9}"},
         {NUN_EFORMAT, "min_pixels: expected at most max_pixels 10, found 20", "Qwen2VL",
          "\"min_pixels\":20,\"max_pixels\":10"},
         {NUN_EFORMAT, "patch_size", "Qwen2VL", "\"patch_size\":0"},
@@ -425,7 +452,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_odd_sizes), cmocka_unit_test(test_budgets), cmocka_unit_test(test_detail),
         cmocka_unit_test(test_videos), cmocka_unit_test(test_quarters), cmocka_unit_test(test_written_back),
-        cmocka_unit_test(test_refuses), cmocka_unit_test(test_limits), cmocka_unit_test(test_bomb),
+        cmocka_unit_test(test_reads), cmocka_unit_test(test_refuses), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_bomb),
         cmocka_unit_test(test_torture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
