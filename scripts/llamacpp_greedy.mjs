@@ -8,7 +8,7 @@ const {getLlama, LlamaLogLevel} = await import(pathToFileURL(process.env.NODE_LL
 const [file, n] = process.argv.slice(2);
 const llama = await getLlama({gpu: false, build: "never", logLevel: LlamaLogLevel.error});
 const model = await llama.loadModel({modelPath: file});
-const context = await model.createContext({contextSize: 512, sequences: 1, threads: 2});
+const context = await model.createContext({contextSize: 512, sequences: 1, threads: 1});
 const sequence = context.getSequence();
 for await (const line of readline.createInterface({input: process.stdin})) {
   await sequence.clearHistory();

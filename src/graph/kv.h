@@ -7,6 +7,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef GRAPH_KV_H
 #define GRAPH_KV_H
+#include <stdbool.h>
 #include <stdint.h>
 #include "tensor/dtype.h"
 
@@ -26,5 +27,14 @@ struct kv_step {
     int n_rows;
     enum dtype k, v;             /* formats of the pages: F32, BF16, Q8_0 or Q4_0 */
 };
+
+/* x[D] as the page holds it. A packed row that is not all finite becomes all NaN: blocks of integers would hide it. */
+void kv_pack(enum dtype dt, const float *x, int D, void *to);
+/* Four bits are too few for rows with a few large numbers, as keys are: those rows are turned first, which spreads
+ * them, and so must be the queries and what comes out of turned values. */
+bool kv_turns(enum dtype dt);
+/* x[D] times a symmetric orthogonal matrix: of 32 and 32 numbers Hadamard's of that order; of a rest, of lesser powers of
+ * two. Twice, x comes back. */
+void kv_turn(float *x, int D);
 
 #endif

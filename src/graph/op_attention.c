@@ -254,38 +254,20 @@ int shape_attention_cached(struct g_tensor *t)
     return 0;
 }
 
+/* Of one thread: the kernel's, then queries and results that are turned. */
+static size_t cached_scratch(const struct g_tensor *t)
+{
+    int64_t D = g_last(t->in[0]), group = t->in[0]->shape.d[1] / t->in[1]->shape.d[1];
+    return attn_scratch_bytes((int)D) + (2 * (size_t)(group > PART ? group : PART) * (size_t)D * sizeof(float) + 63) / 64 * 64;
+}
+
 /* The length of the sequences is not known to the graph: counted as one page. */
 void cost_attention_cached(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
 {
     const struct g_tensor *q = t->in[0], *k = t->in[1];
     out->flops = 4.0 * (double)g_count(q) * KV_PAGE;
     out->bytes = 4.0 * (double)(2 * g_count(q) + 4 * g_count(k));
-    out->scratch = attn_scratch_bytes((int)g_last(q)) * (size_t)g->threads;
-}
-
-static bool all_finite(const float *x, int n)
-{
-    float zero = 0;
-    for (int i = 0; i < n; i++)
-        zero += x[i] * 0;
-    return zero == 0;
-}
-
-/* x[D] to the page. A packed row that is not all finite becomes all NaN: blocks of integers would hide it. */
-static void append_row(enum dtype dt, const float *x, int D, void *to)
-{
-    const struct dtype_info *info = &dtype_table[dt];
-    float rest[ATTN_BLOCK] = {0};
-    int whole = D - D % (int)info->block_values;
-    if (dt != DT_F32 && !all_finite(x, D)) {
-        memset(to, 0xff, attn_row_bytes(dt, D));
-        return;
-    }
-    info->encode(x, to, (size_t)whole);
-    if (whole == D)
-        return;
-    memcpy(rest, x + whole, (size_t)(D - whole) * sizeof(float));
-    info->encode(rest, (char *)to + attn_row_bytes(dt, whole), info->block_values);
+    out->scratch = cached_scratch(t) * (size_t)g->threads;
 }
 
 /* One head of one row. */
@@ -298,9 +280,9 @@ static void append_head(const struct g_tensor *t, const struct kv_step *step, si
         return;
     char *page = r->pages[(ptrdiff_t)t->attr.cached.layer * r->page_stride + r->position / KV_PAGE];
     size_t from = (i * Hkv + h) * D, to = h * KV_PAGE + (size_t)(r->position % KV_PAGE);
-    append_row(step->k, g_f32(k) + from, (int)D, page + to * k_bytes);
+    kv_pack(step->k, g_f32(k) + from, (int)D, page + to * k_bytes);
     if (v)
-        append_row(step->v, g_f32(v) + from, (int)D, page + Hkv * KV_PAGE * k_bytes + to * attn_row_bytes(step->v, (int)D));
+        kv_pack(step->v, g_f32(v) + from, (int)D, page + Hkv * KV_PAGE * k_bytes + to * attn_row_bytes(step->v, (int)D));
 }
 
 static void append_rows(const struct g_tensor *t, const struct kv_step *step, const struct par *par)
@@ -320,6 +302,30 @@ static int run_end(const struct kv_step *step, int i, int most)
            (first->position < 0 || step->rows[end].pages == first->pages))
         end++;
     return end;
+}
+
+/* Rows that lie `stride` apart, turned on their way to or from rows without gaps. */
+static void turn_rows(const struct attn *a, const float *x, ptrdiff_t x_stride, float *y, ptrdiff_t y_stride, bool turn)
+{
+    for (int i = 0; i < a->queries; i++, x += x_stride, y += y_stride) {
+        memcpy(y, x, (size_t)a->heads * (size_t)a->D * sizeof *x);
+        for (int h = 0; turn && h < a->heads; h++)
+            kv_turn(y + h * a->D, a->D);
+    }
+}
+
+/* The same where keys or values are turned on their pages: products of turned keys and turned queries are those of both. */
+static void attend_turned(const struct attn *a, const struct kernels *kernels, void *scratch)
+{
+    struct attn b = *a;
+    ptrdiff_t width = (ptrdiff_t)a->heads * a->D;
+    float *q = (float *)((char *)scratch + attn_scratch_bytes(a->D));
+    b.q = q;
+    b.out = q + a->queries * width;
+    b.q_stride = width;
+    turn_rows(a, a->q, a->q_stride, q, width, kv_turns(a->k.dt));
+    kernels->attention(&b, scratch);
+    turn_rows(a, b.out, width, a->out, a->q_stride, kv_turns(a->v.dt));
 }
 
 /* Heads [from, to) of the group of kv head h, rows [i, end). */
@@ -356,7 +362,11 @@ static void attend(const struct g_tensor *t, const struct g_env *env, const stru
         a.v.offset = Hkv * KV_PAGE * row_bytes + h * KV_PAGE * (ptrdiff_t)attn_row_bytes(step->v, D);
         a.v.dt = step->v;
     }
-    env->kernels->attention(&a, (char *)env->scratch + attn_scratch_bytes(D) * (size_t)env->par.ith);
+    void *scratch = (char *)env->scratch + cached_scratch(t) * (size_t)env->par.ith;
+    if (kv_turns(a.k.dt) || kv_turns(a.v.dt))
+        attend_turned(&a, env->kernels, scratch);
+    else
+        env->kernels->attention(&a, scratch);
 }
 
 void run_attention_cached(const struct g_tensor *t, const struct g_env *env)

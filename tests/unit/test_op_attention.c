@@ -41,6 +41,15 @@ static float *normals(struct rng *r, size_t n)
     return x;
 }
 
+static float *turned(const float *x, int rows, bool turn)
+{
+    float *y = mem_calloc(MEM_TEST, (size_t)rows * D, sizeof(float));
+    memcpy(y, x, (size_t)rows * D * sizeof(float));
+    for (int i = 0; turn && i < rows; i++)
+        kv_turn(y + i * D, D);
+    return y;
+}
+
 /* x[n][HKV][D] as it is worth when packed: each row of D by itself, filled up with zeros. */
 static float *rounded(const float *x, int n, enum dtype dt)
 {
@@ -49,6 +58,8 @@ static float *rounded(const float *x, int n, enum dtype dt)
     for (int i = 0; i < n * HKV; i++) {
         memset(row, 0, sizeof(row));
         memcpy(row, x + i * D, D * sizeof(float));
+        if (kv_turns(dt))
+            kv_turn(row, D);
         assert_int_equal(dtype_from_f32(dt, row, packed, (size_t)attn_row_width(dt, D)), 0);
         assert_int_equal(dtype_to_f32(dt, packed, row, (size_t)attn_row_width(dt, D)), 0);
         memcpy(y + i * D, row, D * sizeof(float));
@@ -59,9 +70,10 @@ static float *rounded(const float *x, int n, enum dtype dt)
 static void want_of(struct sequence *s, const struct formats *dt, float softcap, int window)
 {
     float *rk = rounded(s->k, s->n, dt->k), *rv = rounded(s->v, s->n, dt->v);
+    float *rq = turned(s->q, s->n * H, kv_turns(dt->k)), *ry;
     struct graph *g;
     assert_int_equal(graph_create(GEMM_F32, 1, &g), 0);
-    struct g_tensor *q = g_const(g, DT_F32, SHAPE4(1, s->n, H, D), s->q, false);
+    struct g_tensor *q = g_const(g, DT_F32, SHAPE4(1, s->n, H, D), rq, false);
     struct g_tensor *k = g_const(g, DT_F32, SHAPE4(1, s->n, HKV, D), rk, false);
     struct g_tensor *v = g_const(g, DT_F32, SHAPE4(1, s->n, HKV, D), rv, false);
     struct g_tensor *spans = g_const(g, DT_I32, SHAPE3(1, s->n, 4), s->spans, false);
@@ -71,7 +83,10 @@ static void want_of(struct sequence *s, const struct formats *dt, float softcap,
     struct exec e = {0};
     if (plan_create(g, &p) < 0 || exec_run(p, &e) < 0)
         fail_msg("%s", nun_error());
-    memcpy(s->want, y->data, (size_t)s->n * Q_ROW * sizeof(float));
+    ry = turned(y->data, s->n * H, kv_turns(dt->v));
+    memcpy(s->want, ry, (size_t)s->n * Q_ROW * sizeof(float));
+    mem_free(rq);
+    mem_free(ry);
     mem_free(rk);
     mem_free(rv);
     plan_free(p);
@@ -204,6 +219,34 @@ static void test_layer(void **state)
     sequence_free(&s);
 }
 
+/* An orthogonal symmetric matrix of +-1/sqrt(n) in each part, so that products stay. */
+static void test_turning(void **state)
+{
+    struct rng r = rng_at(11, 0);
+    for (int n = 1; n <= 100; n++) {
+        float x[100], y[100], e[100] = {0}, before = 0, after = 0;
+        for (int i = 0; i < n; i++) {
+            x[i] = rng_normal(&r);
+            y[i] = rng_normal(&r);
+            before += x[i] * y[i];
+        }
+        kv_turn(x, n);
+        kv_turn(y, n);
+        for (int i = 0; i < n; i++)
+            after += x[i] * y[i];
+        assert_true(fabsf(after - before) < 1e-4f);
+        e[0] = 1;
+        kv_turn(e, n);
+        int part = 32;
+        while (part > n)
+            part /= 2;
+        for (int i = 0; i < n; i++)
+            assert_true(fabsf(e[i] - (i < part ? 1 / sqrtf((float)part) : 0)) < 1e-6f);
+        kv_turn(e, n);
+        assert_true(fabsf(e[0] - 1) < 1e-6f && (n == 1 || fabsf(e[n - 1]) < 1e-6f));
+    }
+}
+
 /* A key that is not finite must show in its own row and in those that look at it, not become a small integer. */
 static void test_infinite_keys_show(void **state)
 {
@@ -316,7 +359,7 @@ static void test_misfits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages_equal_tensors), cmocka_unit_test(test_layer), cmocka_unit_test(test_infinite_keys_show), cmocka_unit_test(test_windows),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages_equal_tensors), cmocka_unit_test(test_layer), cmocka_unit_test(test_turning), cmocka_unit_test(test_infinite_keys_show), cmocka_unit_test(test_windows),
                                        cmocka_unit_test(test_cut_by_threads), cmocka_unit_test(test_misfits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
