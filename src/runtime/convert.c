@@ -18,7 +18,7 @@
 enum { PATH_BYTES = 4096 };
 
 struct source {
-    const char *path;
+    const char *path, *name;     /* name: general.name in GGUF */
     bool gguf;
     json_t *config;
     struct safetensors *weights;
@@ -30,10 +30,10 @@ static void source_close(struct source *s)
     json_decref(s->config);
 }
 
-static int source_open(const char *path, struct source *s)
+static int source_open(const char *path, const char *name, struct source *s)
 {
     char file[PATH_BYTES];
-    *s = (struct source){.path = path, .gguf = gguf_is_file(path)};
+    *s = (struct source){.path = path, .name = name, .gguf = gguf_is_file(path)};
     if (s->gguf)
         return gguf_model_open(path, false, &s->config, &s->weights);
     TRY(path_join(file, sizeof file, path, "config.json"));
@@ -148,7 +148,7 @@ static int to_gguf(struct source *s, const char *out, const struct gguf_mix *mix
     tied = !st_find(s->weights, SPAN("lm_head.weight")) && !st_find(s->weights, SPAN("embed_out.weight"));
     struct gguf_mixing mixing = {mix, (int)layers, tied};
     struct gguf_model_plan plan = {
-        .name = path_base(s->path), .choose = mix ? gguf_mix_choose : keep, .arg = &mixing, .tokenizer = add_tokenizer,
+        .name = s->name, .choose = mix ? gguf_mix_choose : keep, .arg = &mixing, .tokenizer = add_tokenizer,
         .tokenizer_arg = s, .file_type = mix ? gguf_mix_file_type(mix) : file_type_of(s), .pool = pool,
         .progress = o->progress, .progress_arg = o->arg};
     return gguf_model_write(out, s->config, s->path, s->weights, &plan);
@@ -297,11 +297,11 @@ static int wants_gguf(const char *out, const char *format, bool *yes)
     return 0;
 }
 
-static int convert(const char *in, const char *out, bool gguf, const struct gguf_mix *mix, const struct nun_convert_options *o)
+static int convert(const char *in, const char *name, const char *out, bool gguf, const struct gguf_mix *mix, const struct nun_convert_options *o)
 {
     struct source s;
     struct pool *pool;
-    TRY(source_open(in, &s));
+    TRY(source_open(in, name, &s));
     int rc = pool_create(o->threads, &pool);
     if (rc >= 0) {
         rc = gguf ? to_gguf(&s, out, mix, o, pool) : to_folder(&s, out, mix);
@@ -324,7 +324,7 @@ PUBLIC int nun_convert(const char *in, const char *out, const struct nun_convert
         TRY(gguf_mix_find(o->type, &mix));
     if (file_exists(out))
         return err_set(NUN_EARG, "%s: is there already", out);
-    return convert(in, out, gguf, mix, o);
+    return convert(in, path_base(in), out, gguf, mix, o);
 }
 
 PUBLIC const char *nun_convert_type(size_t i, const char **doc) { return gguf_mix_name(i, doc); }
@@ -376,7 +376,7 @@ PUBLIC int nun_init_model(const char *shape, const char *out, uint64_t seed, con
     enum dtype dt = *dtype_table[gguf_mix_base(mix)].st_name ? gguf_mix_base(mix) : DT_BF16;
     int rc = make_folder(shape, aside, seed, dt, o->threads);
     if (rc >= 0)
-        rc = convert(aside, out, true, mix, o);
+        rc = convert(aside, "random weights", out, true, mix, o); /* named after no family: readers take a name for more than it is */
     int removed = file_remove_tree(aside);
     return rc < 0 ? rc : removed;
 }

@@ -625,6 +625,14 @@ def case_eval():
         contains(nunchi(*args)[0], "95 % interval", "\nall ")
 
 
+def case_init_names_no_family():
+    """llama.cpp treats files whose name has phi3 in it as having Phi-3's vocabulary, and fails."""
+    with tempfile.TemporaryDirectory() as tmp:
+        nunchi("init", "phi3-tiny", tmp + "/phi3.gguf", "--dtype", "Q8_0")
+        name = json.loads(nunchi("inspect", tmp + "/phi3.gguf", "--json")[0])["config"]["general.name"]
+        check("phi" not in name.lower(), name)
+
+
 def case_answers_go_on():
     """A text that is continued keeps the blank before its next word; log probabilities spell tokens as they stand."""
     model = shared("vectors/stories260k/stories260K.gguf")
