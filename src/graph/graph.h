@@ -46,6 +46,7 @@ struct g_param {
     bool stacked;                /* [E,N,K]: matrices that are packed one by one */
     bool exact;                  /* products with it are float32, whatever the graph computes in */
     bool reversed;               /* the forward pass multiplies by W: packed[1] is wanted without learning too */
+    bool statistic;              /* measured, not learned: a batch norm's mean and variance */
     int index;                   /* place in the owner's list */
 };
 

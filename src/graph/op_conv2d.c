@@ -40,27 +40,41 @@ static int check_attributes(const struct g_tensor *t)
     return 0;
 }
 
-int shape_conv2d(struct g_tensor *t)
+static int check_kernel(const struct g_tensor *t)
 {
     const struct shape *x = &t->in[0]->shape, *w = &t->in[1]->shape;
     int64_t groups = t->attr.conv2d.groups;
-    TRY(check_attributes(t));
-    if (t->in[0]->dt != DT_F32 || x->n != 4)
-        return op_bad(t, 0, "F32 maps [B, H, W, C]");
-    if (w->n != 4 || w->d[3] * groups != x->d[3] || w->d[3] < 1 || w->d[0] < 1 || w->d[0] % groups ||
-        dtype_table[t->in[1]->dt].block_values != 1 || (groups > 1 && t->in[1]->dt != DT_F32))
+    bool fits = w->n == 4 && w->d[0] > 0 && w->d[3] > 0 && w->d[3] * groups == x->d[3] && w->d[0] % groups == 0;
+    if (!fits || dtype_table[t->in[1]->dt].block_values != 1 || (groups > 1 && t->in[1]->dt != DT_F32))
         return op_bad(t, 1, "a kernel [O, h, w, C / groups], F32 where there are groups");
-    t->dt = DT_F32;
-    t->shape = SHAPE4(x->d[0], side_of(t, x->d[1], w->d[1]), side_of(t, x->d[2], w->d[2]), w->d[0]);
-    if (w->d[1] < 1 || w->d[2] < 1 || t->shape.d[1] < 1 || t->shape.d[2] < 1)
-        return op_bad(t, 1, "a kernel that fits into the padded maps");
+    return 0;
+}
+
+/* What follows the sums, where it is there. */
+static int check_others(const struct g_tensor *t)
+{
+    int64_t O = g_last(t);
     for (int i = BIAS; i <= SCALE && i < t->n_in; i++)
-        if (t->in[i] && (t->in[i]->dt != DT_F32 || g_count(t->in[i]) != w->d[0]))
+        if (t->in[i] && (t->in[i]->dt != DT_F32 || g_count(t->in[i]) != O))
             return op_bad(t, i, "F32, a value for each channel of the result");
     if (t->n_in > RESIDUAL && t->in[RESIDUAL])
         if (t->in[RESIDUAL]->dt != DT_F32 || !shape_eq(&t->in[RESIDUAL]->shape, &t->shape))
             return op_bad(t, RESIDUAL, "F32, shaped as the result");
     return 0;
+}
+
+int shape_conv2d(struct g_tensor *t)
+{
+    const struct shape *x = &t->in[0]->shape, *w = &t->in[1]->shape;
+    TRY(check_attributes(t));
+    if (t->in[0]->dt != DT_F32 || x->n != 4)
+        return op_bad(t, 0, "F32 maps [B, H, W, C]");
+    TRY(check_kernel(t));
+    t->dt = DT_F32;
+    t->shape = SHAPE4(x->d[0], side_of(t, x->d[1], w->d[1]), side_of(t, x->d[2], w->d[2]), w->d[0]);
+    if (w->d[1] < 1 || w->d[2] < 1 || t->shape.d[1] < 1 || t->shape.d[2] < 1)
+        return op_bad(t, 1, "a kernel that fits into the padded maps");
+    return check_others(t);
 }
 
 /* ---- gathering ---- */

@@ -1,5 +1,5 @@
 /* The kernels on feature maps, written once on the sixteen lanes of a vec_*.h and compiled by every instruction
- * set's file with its own flags; the contract is conv.h. Lanes are channels. The including file says how many
+ * set's file with its own flags; the contract is depthwise.h. Lanes are channels. The including file says how many
  * pixels' sums its registers hold: enum { PIXELS = ... }. */
 /* SPDX-License-Identifier: MIT */
 #ifndef KERNELS_CONV_TMPL_H

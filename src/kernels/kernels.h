@@ -5,7 +5,7 @@
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
 #include "kernels/attention.h"
-#include "kernels/conv.h"
+#include "kernels/depthwise.h"
 #include "kernels/cpu.h"
 #include "kernels/gemm.h"
 #include "kernels/recur.h"

@@ -36,6 +36,8 @@ struct preprocess_facts {
     double rescale_factor;
     double crop_pct;              /* ConvNeXt: resize to size / crop_pct, then crop to size; 0: unset */
     double mean[3], std[3];       /* used as float32 */
+    bool rescale_offset;          /* EfficientNet: 1 is taken away after rescaling */
+    bool divide_again;            /* EfficientNet's include_top: what is normalised is divided by std once more */
     enum resize_order order;      /* not in any file: which Pillow to agree with */
 
     /* grids of tiles */

@@ -21,6 +21,7 @@ enum {
     USES_PAD_VALUE = 1 << 11,  /* padding_value, padding_mode */
     USES_BACKGROUND = 1 << 12, /* background_color, min_size */
     USES_SAMPLING = 1 << 13,   /* frames of a video */
+    USES_TOP = 1 << 20,        /* rescale_offset, include_top */
     USES_VIDEO_SAMPLING = 1 << 14, /* the same as an object among the keys for pictures (SmolVLM) */
     USES_SEQUENCE = 1 << 15,   /* max_num_patches, which there is instead of a size */
 };

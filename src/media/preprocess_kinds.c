@@ -154,6 +154,8 @@ static const struct preprocess_kind kinds[] = {
      NULL},
     {"ConvNext", USES_CROP_PCT, SIZE_EDGE, false, &preprocess_fixed,
      {USUAL, HALF_COLOURS, EDGE(384), BILINEAR, .crop_pct = 224 / 256.0}, settle_crop_pct},
+    {"EfficientNet", USES_CROP | USES_TOP, SIZE_BOTH, false, &preprocess_fixed,
+     {USUAL, HALF_COLOURS, SIDES(346), .crop = {.height = 289, .width = 289}, .resample = RESIZE_NEAREST, .divide_again = true}, NULL},
     {"Chameleon", USES_CROP, SIZE_EDGE_OR_BOTH, false, &preprocess_fixed,
      {.do_resize = true, .do_rescale = true, .rescale_factor = 0.0078, .do_normalize = true, RGB,
       .alpha = IMAGE_ALPHA_WHITE_CUT, NO_COLOURS, EDGE(512), CROP(512), LANCZOS}, NULL},

@@ -17,8 +17,12 @@ static void colours_make(const struct preprocess_facts *f, struct colours *out)
     for (int c = 0; c < 3; c++) {
         for (int v = 0; v < 256; v++) {
             float x = f->do_rescale ? (float)(v * f->rescale_factor) : (float)v;
+            if (f->do_rescale && f->rescale_offset)
+                x = x - 1.0f;
             if (f->do_normalize)
                 x = (x - (float)f->mean[c]) / (float)f->std[c];
+            if (f->divide_again)
+                x = x / (float)f->std[c];
             out->of[c][v] = x;
         }
         out->padding[c] = f->kind->strategy->pads_with_zero ? 0 : out->of[c][f->background[c]];

@@ -47,6 +47,8 @@ static void summarise(struct graph *g, const struct nn_stack *v, const struct nn
 int model_view(struct graph *g, const struct model *m, struct nn_pictures *in, struct model_pooled *out)
 {
     const struct nn_stack *v = &m->vision;
+    if (m->conv.n_blocks)
+        return model_conv(g, m, in->pixels, out);
     if (v->facts.summary == NN_SUMMARY_OWN && v->w[NN_class_w]) /* as CLIP: states that no norm has seen */
         return model_vision(g, m, in->pixels, out);
     *out = (struct model_pooled){0};

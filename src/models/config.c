@@ -6,10 +6,9 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "models/loader.h"
-#include "models/families.h"
+#include "models/conv_rows.h"
 
-/* harmless keys and the row's own, in one NULL-terminated list on the arena */
-static const char *const *ignore_list(struct arena *a, const char *const *own)
+const char *const *config_ignore(struct arena *a, const char *const *own)
 {
     size_t n = 0, m = 0;
     while (family_harmless[n])
@@ -60,7 +59,7 @@ static int read_stack(struct model *m, const char *place, const struct stack_pla
     if (!type)
         return json_missing(place, "model_type");
     TRY(stack_find(type, place, row));
-    const char *const *ignore = ignore_list(&m->arena, (*row)->ignore);
+    const char *const *ignore = config_ignore(&m->arena, (*row)->ignore);
     if (!ignore)
         return NUN_ENOMEM;
     struct json_unknown unknown = {.strict = true, .ignore = ignore};
@@ -79,7 +78,7 @@ static int read_family(struct model *m, const char *place)
     m->facts = fam->fixed;
     if (!fam->n_fields)
         return 0;
-    const char *const *ignore = ignore_list(&m->arena, fam->ignore);
+    const char *const *ignore = config_ignore(&m->arena, fam->ignore);
     if (!ignore)
         return NUN_ENOMEM;
     struct json_unknown unknown = {.strict = true, .ignore = ignore};
@@ -137,6 +136,8 @@ int model_read_config(struct model *m, const char *place, const struct stack_row
 {
     TRY(family_find(m->config, place, &m->family));
     *text = *vision = NULL;
+    if (m->family->conv)
+        return conv_read_config(m, place);
     TRY(read_family(m, place));
     if (m->family->text.config)
         TRY(read_stack(m, place, &m->family->text, &m->text, text));

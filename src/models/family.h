@@ -108,7 +108,7 @@ struct stack_place {
 /* How newer files begin the same names. */
 struct respelling { const char *ours, *theirs; };
 
-enum family_kind { FAMILY_DECODER, FAMILY_CONTRASTIVE, FAMILY_VISION, FAMILY_ENCODER, FAMILY_BYTES };
+enum family_kind { FAMILY_DECODER, FAMILY_CONTRASTIVE, FAMILY_VISION, FAMILY_ENCODER, FAMILY_BYTES, FAMILY_CONV };
 
 struct family_facts {
     int image_token;                 /* id of the placeholder; -1: text only */
@@ -138,6 +138,8 @@ struct family_facts {
     int patch_mode;                  /* of the ways to cut, the one by entropy */
 };
 
+struct conv_row;
+
 struct family_row {
     const char *architecture;        /* config.json architectures[0] */
     const char *model_type;
@@ -152,6 +154,7 @@ struct family_row {
     struct stack_place more[4];      /* further stacks, into model.more */
     const struct sight_row *sight;   /* NULL: it takes no pictures */
     const struct respelling *respell; /* of all names in a file, or of none; ends with NULL; NULL: there is one spelling */
+    const struct conv_row *conv;     /* FAMILY_CONV: its encoder (conv_rows.h) */
 };
 
 extern const struct stack_row *const stack_rows[];   /* NULL-terminated */

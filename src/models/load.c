@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/map.h"
 #include "base/rng.h"
+#include "models/conv_rows.h"
 #include "models/loader.h"
 #include "formats/gguf.h"
 #include "models/gguf_model.h"
@@ -22,6 +23,7 @@
 static bool as_float32(enum nn_role role, const struct shape *s)
 {
     static const enum nn_role floats[] = {
+        NN_unit_group_w,
         NN_pos_w, NN_latents_w, NN_near_w, NN_q_norm_w, NN_k_norm_w, NN_expert_gate_b, NN_expert_up_b, NN_expert_down_b, NN_choice_b,
         NN_conv_w, NN_ssm_a, NN_lru_x_b, NN_lru_a_b, NN_mix_k, NN_mix_v, NN_mix_r, NN_mix2_k, NN_mix2_r};
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
@@ -45,7 +47,7 @@ static bool in_file(void *arg, const char *name)
 static enum dtype memory_type(enum nn_role role, const struct g_param *p, const struct model_piece *k, enum dtype dt)
 {
     bool blocks = dtype_table[dt].block_values > 1;
-    bool known = dt == DT_F32 || dt == DT_BF16 || dt == DT_F16 || (blocks && !k->transposed && k->cols % dtype_table[dt].block_values == 0);
+    bool known = dt == DT_F32 || dt == DT_BF16 || dt == DT_F16 || (blocks && !k->transposed && role != NN_unit_w && k->cols % dtype_table[dt].block_values == 0);
     return known && !as_float32(role, &p->shape) ? dt : DT_F32;
 }
 
@@ -132,7 +134,7 @@ static bool is_ahead(const struct model *m, const char *name)
 static bool is_left(const struct model *m, const struct stack_row *row, const char *name)
 {
     static const char *const buffers[] = {"position_ids", "rotary_emb.inv_freq", "attn.masked_bias", NULL};
-    if (is_ahead(m, name) || ends_with(buffers, name) || (row && ends_with(row->leave, name)))
+    if (is_ahead(m, name) || ends_with(buffers, name) || ends_with(row ? row->leave : m->family->conv ? m->family->conv->leave : NULL, name))
         return true;
     for (size_t i = 0; row && m->text.facts.tied && i < row->n_weights; i++)
         if (row->weights[i].when == W_UNTIED && span_ends(span_str(name), span_str(row->weights[i].name)))

@@ -17,6 +17,13 @@ struct weight_source {
 int model_bind_weights(struct model *m, const struct stack_row *text, const struct stack_row *vision,
                        const struct weight_source *source);
 
+/* One more weight that is a whole tensor: name (copied) and shape on disk. kernel: [O,I,h,w], or [O,I], lies in memory as
+ * [O,h,w,I]. */
+struct weight_whole { enum nn_role role; const char *name; struct shape disk; bool kernel, exact; };
+int model_bind_whole(struct model *m, const struct weight_source *source, const struct weight_whole *w, struct g_param **slot);
+/* Keys that never change the arithmetic and `own`, NULL-terminated, on the arena; NULL: no memory. */
+const char *const *config_ignore(struct arena *a, const char *const *own);
+
 /* The last pieces of m->pieces that are p's; *n of them. */
 const struct model_piece *model_pieces_of(const struct model *m, const struct g_param *p, int *n);
 /* Copy the piece's values, all of format dt, between its tensor on disk and its place in the weight. */

@@ -6,6 +6,7 @@
 #include "formats/safetensors.h"
 #include "models/family.h"
 #include "models/lora.h"
+#include "nn/conv.h"
 
 /* How (a part of) a weight lies in a tensor on disk: row i of its rows is row from + i / run * stride + i % run
  * there. Most weights are one tensor and have one piece; a fused tensor is a piece of several weights, and a weight
@@ -17,6 +18,7 @@ struct model_piece {
     int64_t first, rows, cols;       /* rows [first, first + rows) of p, each of cols values */
     int64_t from, run, stride, disk_rows;
     bool transposed;                 /* the tensor is [cols, disk_rows] */
+    int64_t taps;                    /* over 1: a row of the tensor is [cols / taps, taps], of the weight the other way round */
 };
 
 struct model {
@@ -30,6 +32,7 @@ struct model {
     struct family_facts facts;
     struct nn_stack text, vision;    /* layers == 0: absent */
     struct nn_stack more[4];         /* byte models: patcher, bytes in, patches, bytes out */
+    struct nn_conv conv;             /* n_blocks == 0: absent */
     struct g_param *w[NN_ROLES];     /* scope M */
     struct g_param **params;         /* all of them, in file name order of the tables */
     int n_params, cap_params;
@@ -120,6 +123,9 @@ int model_kept(const struct model *m);
  * each patch's place when they are ordered by noise. */
 int model_mask(const struct model *m, const float *noise, int batch, int32_t *keep, int32_t *back, float *hidden,
                int32_t *restore);
+/* Convolutional encoder: pixels F32 [B,C,H,W] of any size -> hidden [B,h,w,width], the last maps; pooled [B,width]; logits
+ * [B, classes]. */
+int model_conv(struct graph *g, const struct model *m, struct g_tensor *pixels, struct model_pooled *out);
 /* Contrastive text encoder: ids [B*T], rows of the pooled token I32 [B]. */
 int model_text_encoder(struct graph *g, const struct model *m, struct g_tensor *ids, const struct nn_seq *seq,
                        struct g_tensor *pool_rows, struct model_pooled *out);

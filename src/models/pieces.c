@@ -24,7 +24,18 @@ static int64_t disk_row(const struct model_piece *k, int64_t i)
 
 int64_t model_piece_run(const struct model_piece *k)
 {
-    return (k->run == k->rows || k->run == k->stride) && !k->transposed ? k->from * k->cols : -1;
+    return (k->run == k->rows || k->run == k->stride) && !k->transposed && k->taps <= 1 ? k->from * k->cols : -1;
+}
+
+/* A row of [cols / taps, taps] on disk, [taps, cols / taps] in the weight. */
+static void copy_taps(const struct model_piece *k, size_t one, char *disk, char *weight, bool to_disk)
+{
+    size_t taps = (size_t)k->taps, n = (size_t)k->cols / taps;
+    for (size_t c = 0; c < n; c++)
+        for (size_t t = 0; t < taps; t++) {
+            char *at = disk + (c * taps + t) * one, *w = weight + (t * n + c) * one;
+            memcpy(to_disk ? at : w, to_disk ? w : at, one);
+        }
 }
 
 /* Both directions: `to_disk` says which side is written. */
@@ -32,11 +43,15 @@ static int copy(const struct model_piece *k, enum dtype dt, char *disk, char *we
 {
     size_t row, one = 0;
     TRY(dtype_bytes(dt, (size_t)k->cols, &row));
-    if (k->transposed)
+    if (k->transposed || k->taps > 1)
         TRY(dtype_bytes(dt, 1, &one));
     weight += (size_t)k->first * row;
     for (int64_t i = 0; i < k->rows; i++, weight += row) {
         size_t from = (size_t)disk_row(k, i);
+        if (k->taps > 1) {
+            copy_taps(k, one, disk + from * row, weight, to_disk);
+            continue;
+        }
         if (!k->transposed) {
             char *at = disk + from * row;
             memcpy(to_disk ? at : weight, to_disk ? weight : at, row);

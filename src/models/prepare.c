@@ -18,7 +18,7 @@ int model_make_trainable(struct model *m, bool (*learns)(const struct g_param *p
         TRY(dtype_to_f32(p->dt, p->data, master, n));
         p->dt = DT_F32;
         p->data = master;
-        p->trainable = learns ? learns(p, arg) : true;
+        p->trainable = !p->statistic && (!learns || learns(p, arg));
         p->grad = NULL;
         if (p->trainable && !(p->grad = arena_array(&m->arena, n, sizeof *p->grad)))
             return NUN_ENOMEM;

@@ -74,7 +74,7 @@ static void set_spread(struct tensor *t, const struct model *m)
     struct span name = span_str(t->piece->name);
     size_t n = 1;
     shape_count(s, &n);
-    bool norm = s->n == 1 && strstr(t->piece->name, "norm") && !span_ends(name, SPAN(".bias"));
+    bool norm = s->n == 1 && (strstr(t->piece->name, "norm") || span_ends(name, SPAN(".running_var"))) && !span_ends(name, SPAN(".bias"));
     bool table = span_ends(name, SPAN("embed_tokens.weight")) || span_ends(name, SPAN("wte.weight")) || span_ends(name, SPAN("wpe.weight"));
     t->mean = norm ? 1.0f - m->text.facts.norm_offset : 0;
     if (s->n <= 1)

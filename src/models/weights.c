@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "models/conv_rows.h"
 #include "models/loader.h"
 
 /* ---- conditions ---------------------------------------------------------------------------- */
@@ -151,6 +152,22 @@ static void disk_shape(const struct g_param *p, int lead, struct model_piece *k)
     }
 }
 
+static int push_piece(struct model *m, const struct model_piece *k)
+{
+    if (m->n_pieces == m->cap_pieces) {
+        int cap = m->cap_pieces ? 2 * m->cap_pieces : 64;
+        struct model_piece *grown = arena_array(&m->arena, (size_t)cap, sizeof *grown);
+        if (!grown)
+            return NUN_ENOMEM;
+        if (m->n_pieces)
+            memcpy(grown, m->pieces, (size_t)m->n_pieces * sizeof *grown);
+        m->pieces = grown;
+        m->cap_pieces = cap;
+    }
+    m->pieces[m->n_pieces++] = *k;
+    return 0;
+}
+
 static int add_piece(const struct binding *b, const struct weight_row *row, struct g_param *p, const char *name, int expert)
 {
     struct model *m = b->m;
@@ -167,20 +184,9 @@ static int add_piece(const struct binding *b, const struct weight_row *row, stru
     disk_shape(p, lead, &k);
     if (row->part.stacked)
         k.shape = SHAPE3(p->shape.d[0], k.disk_rows / p->shape.d[0], k.cols);
-    if (m->n_pieces == m->cap_pieces) {
-        int cap = m->cap_pieces ? 2 * m->cap_pieces : 64;
-        struct model_piece *grown = arena_array(&m->arena, (size_t)cap, sizeof *grown);
-        if (!grown)
-            return NUN_ENOMEM;
-        if (m->n_pieces)
-            memcpy(grown, m->pieces, (size_t)m->n_pieces * sizeof *grown);
-        m->pieces = grown;
-        m->cap_pieces = cap;
-    }
     if (!(k.name = expert || row->part.of ? arena_strdup(&m->arena, name) : p->name))
         return NUN_ENOMEM;
-    m->pieces[m->n_pieces++] = k;
-    return 0;
+    return push_piece(m, &k);
 }
 
 static int add_pieces(const struct binding *b, const struct weight_row *row, struct g_param *p, int layer)
@@ -259,6 +265,42 @@ static int add_param(const struct binding *b, const struct weight_row *row, int 
     p->exact = is_exact(m, row->role);
     TRY(add_pieces(b, row, p, layer));
     TRY(b->src->take(b->src->arg, m, row->role, b->f, p));
+    m->params[m->n_params++] = p;
+    m->n_values += values;
+    *slot = p;
+    return 0;
+}
+
+/* ---- whole tensors ------------------------------------------------------------------------- */
+
+/* Kernels lie with their channels last; a matrix is one of 1x1. */
+static struct shape shape_in_memory(const struct weight_whole *w)
+{
+    const int64_t *d = w->disk.d;
+    if (!w->kernel)
+        return w->disk;
+    return w->disk.n == 4 ? SHAPE4(d[0], d[2], d[3], d[1]) : SHAPE4(d[0], 1, 1, d[1]);
+}
+
+int model_bind_whole(struct model *m, const struct weight_source *src, const struct weight_whole *w, struct g_param **slot)
+{
+    size_t values;
+    TRY(limit_check(LIMIT_tensors, (size_t)m->n_params + 1, w->name));
+    TRY(need_params(m, 1));
+    struct g_param *p = arena_alloc(&m->arena, sizeof *p);
+    if (!p || !(p->name = arena_strdup(&m->arena, w->name)))
+        return NUN_ENOMEM;
+    p->shape = shape_in_memory(w);
+    p->index = m->n_params;
+    p->exact = w->exact;
+    p->statistic = w->role == NN_unit_mean_b || w->role == NN_unit_norm_var;
+    TRY(shape_count(&p->shape, &values));
+    int64_t rows = w->disk.n ? w->disk.d[0] : 1, taps = w->kernel && w->disk.n == 4 && w->disk.d[1] > 1 ? w->disk.d[2] * w->disk.d[3] : 1;
+    if (rows < 1 || values < 1)
+        return err_set(NUN_EFORMAT, "%s: a tensor without values", w->name);
+    TRY(push_piece(m, &(struct model_piece){.p = p, .name = p->name, .shape = w->disk, .rows = rows, .cols = (int64_t)values / rows,
+                                            .run = rows, .stride = rows, .disk_rows = rows, .taps = taps}));
+    TRY(src->take(src->arg, m, w->role, &m->vision.facts, p));
     m->params[m->n_params++] = p;
     m->n_values += values;
     *slot = p;
@@ -363,6 +405,8 @@ int model_bind_weights(struct model *m, const struct stack_row *text, const stru
                        const struct weight_source *src)
 {
     struct binding b = {.m = m, .f = &m->text.facts, .src = src, .prefix = ""};
+    if (m->family->conv)
+        return conv_bind_weights(m, src);
     TRY(need_params(m, 64));
     TRY(find_spelling(m, text, src));
     if (vision)

@@ -45,7 +45,7 @@ static int open_tokenizer(struct nun_model *m, const char *folder)
 /* Facts of a folder without any are missing only when a picture comes. */
 static int open_preprocess(struct nun_model *m, const char *folder)
 {
-    if (!m->model->family->sight && !m->model->vision.facts.layers)
+    if (!m->model->family->sight && !m->model->vision.facts.layers && !m->model->conv.n_blocks)
         return 0;
     int rc = preprocess_open(folder, PREPROCESS_PICTURES, &m->preprocess);
     m->has_preprocess = rc >= 0;

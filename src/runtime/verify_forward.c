@@ -93,7 +93,7 @@ int verify_pictures(struct verify_case *c, struct arena *arena, struct verify_pi
 typedef int runner_fn(struct verify_case *c, struct arena *arena);
 static runner_fn *const runners[] = {
     [FAMILY_DECODER] = verify_decoder, [FAMILY_CONTRASTIVE] = verify_contrastive, [FAMILY_VISION] = verify_vision,
-    [FAMILY_ENCODER] = verify_encoder, [FAMILY_BYTES] = verify_bytes};
+    [FAMILY_ENCODER] = verify_encoder, [FAMILY_BYTES] = verify_bytes, [FAMILY_CONV] = verify_conv};
 
 /* Every output that the case names must have been compared. */
 static int check_complete(const struct verify_case *c)

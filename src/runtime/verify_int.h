@@ -79,6 +79,7 @@ int verify_vision(struct verify_case *c, struct arena *arena);
 int verify_masked(struct verify_case *c, struct arena *arena); /* of vision */
 int verify_encoder(struct verify_case *c, struct arena *arena);
 int verify_bytes(struct verify_case *c, struct arena *arena);
+int verify_conv(struct verify_case *c, struct arena *arena);
 
 /* The model of v->folder; under its adapter, when it is a LoRA folder whose case.json names the base. */
 int verify_open(const struct verify *v, const struct nun_model_options *o, struct nun_model **out);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "models/families.h"
+#include "models/conv_rows.h"
 
 static const char *sep;
 
@@ -125,7 +125,9 @@ int main(void)
         const char *type = where->model_type ? where->model_type : (*f)->model_type;
         const struct stack_row *s;
         printf("%s\t%s\t", (*f)->architecture, (*f)->model_type);
-        if (stack_find(type, "table", &s) >= 0)
+        if ((*f)->conv)
+            printf("convolutions: %s", (*f)->conv->doc);
+        else if (stack_find(type, "table", &s) >= 0)
             say_stack(s);
         if ((*f)->text.config && (*f)->vision.config)
             printf("; with a vision tower");

@@ -16,7 +16,7 @@ static const double tolerance = 0;
 static const char *const folders[] = {
     "clip", "clip-vision", "llava", "llava-siglip", "siglip", "siglip-vision", "vipllava", /* the main ones */
     "vit", "vit-mae", "swin", "dinov2", "blip2", "instructblip", "paligemma", "paligemma2",
-    "resnet-basic", "resnet-bottleneck", "convnext",
+    "resnet-basic", "resnet-bottleneck", "convnext", "efficientnet",
 };
 
 static void fixture_path(char out[512], const char *folder, const char *name)

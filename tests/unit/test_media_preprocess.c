@@ -85,7 +85,7 @@ static void test_writes_what_it_reads(void **state)
     static const char *const names[] = {
         "CLIPImageProcessor", "LlavaImageProcessor", "VideoLlavaImageProcessor", "BitImageProcessor",
         "SiglipImageProcessor", "BlipImageProcessor", "ViTImageProcessor", "DeiTImageProcessor",
-        "ConvNextImageProcessor",
+        "ConvNextImageProcessor", "EfficientNetImageProcessor",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct preprocess_facts f, back;

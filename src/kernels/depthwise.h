@@ -6,8 +6,8 @@
  *                   multiply-adds from zero, by lines of the kernel and then along them
  *   scale_rows      y = fma(y, scale, shift) + residual in place; what is NULL is left out */
 /* SPDX-License-Identifier: MIT */
-#ifndef KERNELS_CONV_H
-#define KERNELS_CONV_H
+#ifndef KERNELS_DEPTHWISE_H
+#define KERNELS_DEPTHWISE_H
 #include <stddef.h>
 
 struct depthwise_run {
