@@ -115,6 +115,7 @@ struct family_facts {
     int video_token;                 /* of a video's; 0: no videos */
     int feature_layers[8], n_feature_layers; /* indices into hidden states; negative from the end */
     float downsample;                /* of a tile's side, by laying squares of patches side by side; 0: not */
+    bool decoder_only;               /* the text stack is a decoder alone */
     int merge;                       /* side of the squares of patches that become one feature; 0: none do */
     bool turned_squares;             /* which lie in the order of columns */
     int begin_token, end_token;      /* around a tile; 0: none */

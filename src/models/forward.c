@@ -10,13 +10,14 @@ static struct g_tensor *feature_part(struct graph *g, const struct model_text *i
     return parts > 1 ? g_slice(g, in->images, 1, (int64_t)i * hidden, (int64_t)(i + 1) * hidden) : in->images;
 }
 
-/* x through the first `layers` blocks, with what a picture has for its rows before and behind them. */
+/* Embedded x through the first `layers` blocks, with what a picture has for its rows before and behind them. */
 static struct g_tensor *run_blocks(struct graph *g, const struct nn_stack *s, struct g_tensor *x, const struct model_text *in,
                                    int layers)
 {
     int H = s->facts.hidden, parts = in->images ? (int)(g_last(in->images) / H) : 0, done = 0;
     if (parts)
         x = g_scatter_rows(g, x, in->image_rows, feature_part(g, in, parts, 0, H));
+    x = nn_stand(g, s, x, in->ids, &in->seq);
     for (int i = 1; i < parts && done < layers; i++, done++) {
         x = nn_blocks(g, s, x, &in->seq, done, done + 1);
         struct g_tensor *more = g_add(g, g_gather_rows(g, x, in->image_rows), feature_part(g, in, parts, i, H));
@@ -28,7 +29,7 @@ static struct g_tensor *run_blocks(struct graph *g, const struct nn_stack *s, st
 struct g_tensor *model_logits(struct graph *g, const struct model *m, const struct model_text *in)
 {
     const struct nn_stack *s = &m->text;
-    struct g_tensor *x = nn_tokens(g, s, in->ids, &in->seq);
+    struct g_tensor *x = nn_embed(g, s, in->ids);
     x = run_blocks(g, s, x, in, in->layers > 0 && in->layers < s->facts.layers ? in->layers : s->facts.layers);
     if (in->pick)
         x = g_gather_rows(g, x, in->pick);

@@ -24,7 +24,7 @@ static bool as_float32(enum nn_role role, const struct shape *s)
 {
     static const enum nn_role floats[] = {
         NN_unit_group_w,
-        NN_pos_w, NN_latents_w, NN_near_w, NN_q_norm_w, NN_k_norm_w, NN_expert_gate_b, NN_expert_up_b, NN_expert_down_b, NN_choice_b,
+        NN_pos_w, NN_latents_w, NN_queries_w, NN_near_w, NN_q_norm_w, NN_k_norm_w, NN_expert_gate_b, NN_expert_up_b, NN_expert_down_b, NN_choice_b,
         NN_conv_w, NN_ssm_a, NN_lru_x_b, NN_lru_a_b, NN_mix_k, NN_mix_v, NN_mix_r, NN_mix2_k, NN_mix2_r};
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
         if (floats[i] == role)

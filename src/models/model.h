@@ -82,6 +82,9 @@ int model_image_size(const struct model *m);    /* side of the tower's square, i
 /* pixels F32 [n * tiles, 3, H, W] of n pictures of one plan (NULL as above) -> features [n * features, feature width] */
 struct g_tensor *model_images(struct graph *g, const struct model *m, struct g_tensor *pixels,
                               const struct preprocess_plan *plan, int n);
+/* The same for families whose features depend on the prompt: words I32 [n * tiles * words]. */
+struct g_tensor *model_images_told(struct graph *g, const struct model *m, struct g_tensor *pixels,
+                                   const struct preprocess_plan *plan, int n, struct g_tensor *words);
 
 /* ids I32 [rows]; images: features [n, feature width] (NULL: none) of rows image_rows I32 [n] (-1 skips): their first
  * part replaces the embeddings, a further one is added to the states behind layer 0, 1 ...; arXiv:2406.04334;

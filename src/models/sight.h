@@ -31,6 +31,10 @@ struct sight_row {
 
     /* What a template writes where a picture is to stand; NULL: the placeholder. */
     const char *mark, *video_mark;
+    /* Features that depend on the prompt's text: its ids I32 [n * words] by the tokenizer in the folder `words`. */
+    struct g_tensor *(*build_told)(struct graph *g, const struct model *m, struct g_tensor *pixels, const struct preprocess_plan *p, int n,
+                                   struct g_tensor *words);
+    const char *words;
     /* How the vocabulary spells the placeholder of a feature, where the config does not name its id. */
     const char *token;
     /* The text that it becomes, with the placeholder once a feature, before it is tokenised; NULL: nothing but these. */

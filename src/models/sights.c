@@ -58,6 +58,12 @@ struct g_tensor *model_images(struct graph *g, const struct model *m, struct g_t
     return pixels ? m->family->sight->build(g, m, pixels, plan ? plan : &square, n) : NULL;
 }
 
+struct g_tensor *model_images_told(struct graph *g, const struct model *m, struct g_tensor *pixels,
+                                   const struct preprocess_plan *plan, int n, struct g_tensor *words)
+{
+    return pixels ? m->family->sight->build_told(g, m, pixels, plan, n, words) : NULL;
+}
+
 /* ---- tower and connector ------------------------------------------------------------------- */
 
 /* Hidden state `index` as transformers counts them: 0 the embeddings, i after block i, negative from the end. */

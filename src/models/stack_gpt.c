@@ -115,6 +115,60 @@ const struct stack_row stack_gpt_neox = {
     {.norm = NN_LAYER, .causal = true, .rope[0].kind = NN_ROPE_default}, neox_finish, NULL, neox_leave};
 const struct family_row family_gpt_neox = DECODER_FAMILY("GPTNeoXForCausalLM", "gpt_neox");
 
+/* ---- OPT: learned positions that begin at 2. arXiv:2205.01068 ---- */
+
+static const char *const opt_ignore[] = {
+    "activation_dropout", "layerdrop", "init_std", "word_embed_proj_dim", "do_layer_norm_before", "enable_bias",
+    "layer_norm_elementwise_affine", "_remove_final_layer_norm", NULL};
+static const struct json_field opt_fields[] = {
+    FACT_INT("hidden_size", hidden, 768, MAX_WIDTH),
+    FACT_INT("num_hidden_layers", layers, 12, MAX_LAYERS),
+    FACT_INT("num_attention_heads", heads, 12, MAX_WIDTH),
+    FACT_INT("ffn_dim", intermediate, 3072, MAX_WIDTH),
+    FACT_INT("vocab_size", vocab, 50272, MAX_VOCAB),
+    FACT_INT("max_position_embeddings", positions, 2048, MAX_VOCAB),
+    FACT_BOOL("tie_word_embeddings", tied, true),
+    FACT_ACT_KEY("activation_function", ACT_RELU),
+};
+static int opt_finish(const struct stack_read *r)
+{
+    int64_t width = r->f->hidden;
+    r->f->init_range = 0.02f;
+    TRY(json_get_int(r->config, r->place, "word_embed_proj_dim", 1, MAX_WIDTH, &width));
+    if (width != r->f->hidden)
+        return err_set(NUN_EUNSUP, "%s: word_embed_proj_dim: expected hidden_size %d, found %lld", r->place, r->f->hidden, (long long)width);
+    TRY(family_refuse(r, "do_layer_norm_before", true));
+    TRY(family_refuse(r, "enable_bias", true));
+    TRY(family_refuse(r, "layer_norm_elementwise_affine", true));
+    TRY(family_refuse(r, "_remove_final_layer_norm", false));
+    return family_finish(r);
+}
+#define OPT "model.decoder.layers.%d."
+static const struct weight_row opt_weights[] = {
+    {NN_embed_w, "model.decoder.embed_tokens.weight"},
+    {NN_pos_spare_w, "model.decoder.embed_positions.weight", W_ALWAYS, PART("2N", 0)},
+    {NN_pos_w, "model.decoder.embed_positions.weight", W_ALWAYS, PART("2N", 1)},
+    ROWS_NORM(norm1, OPT "self_attn_layer_norm"),
+    {NN_attn_q_w, OPT "self_attn.q_proj.weight"},
+    {NN_attn_q_b, OPT "self_attn.q_proj.bias"},
+    {NN_attn_k_w, OPT "self_attn.k_proj.weight"},
+    {NN_attn_k_b, OPT "self_attn.k_proj.bias"},
+    {NN_attn_v_w, OPT "self_attn.v_proj.weight"},
+    {NN_attn_v_b, OPT "self_attn.v_proj.bias"},
+    {NN_attn_o_w, OPT "self_attn.out_proj.weight"},
+    {NN_attn_o_b, OPT "self_attn.out_proj.bias"},
+    ROWS_NORM(norm2, OPT "final_layer_norm"),
+    {NN_up_w, OPT "fc1.weight"},
+    {NN_up_b, OPT "fc1.bias"},
+    {NN_down_w, OPT "fc2.weight"},
+    {NN_down_b, OPT "fc2.bias"},
+    ROWS_NORM(final_norm, "model.decoder.final_layer_norm"),
+    ROW_HEAD,
+};
+const struct stack_row stack_opt = {
+    "opt", ROWS(opt_fields), opt_ignore, ROWS(opt_weights), {.norm = NN_LAYER, .norm_eps = 1e-5f, .causal = true}, opt_finish};
+const struct family_row family_opt = DECODER_FAMILY("OPTForCausalLM", "opt");
+
 /* ---- Persimmon: as NeoX in sequence, with layer norms of queries and keys ---- */
 
 static const char *const persimmon_ignore[] = {"hidden_dropout", NULL};
@@ -147,4 +201,20 @@ static const struct weight_row persimmon_weights[] = {
 const struct stack_row stack_persimmon = {
     "persimmon", ROWS(persimmon_fields), persimmon_ignore, ROWS(persimmon_weights),
     {.norm = NN_LAYER, .qk_norm_layer = true, .causal = true, .rope[0].kind = NN_ROPE_default}, family_finish};
+/* Fuyu's decoder: the same, and the size of the patches that stand in its sequence. */
+static const char *const fuyu_ignore[] = {"hidden_dropout", "image_token_id", NULL};
+static const struct json_field fuyu_fields[] = {
+    ROTARY_FIELDS(4096, 36, 64, 0, 16384, 262144, 16384, 25000.0, false),
+    FACT_FLOAT("layer_norm_eps", norm_eps, 1e-5),
+    FACT_FLOAT("partial_rotary_factor", rotary_factor, 0.5),
+    FACT_BOOL("qk_layernorm", qk_norm, true),
+    FACT_ACT(ACT_RELU2),
+    FACT_INT("image_size", image_size, 300, 1 << 16),
+    FACT_INT("patch_size", patch, 30, 1 << 12),
+    FACT_INT("num_channels", channels, 3, 3),
+};
+const struct stack_row stack_fuyu = {
+    "fuyu", ROWS(fuyu_fields), fuyu_ignore, ROWS(persimmon_weights),
+    {.norm = NN_LAYER, .qk_norm_layer = true, .causal = true, .rope[0].kind = NN_ROPE_default}, family_finish};
+
 const struct family_row family_persimmon = DECODER_FAMILY("PersimmonForCausalLM", "persimmon");

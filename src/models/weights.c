@@ -47,11 +47,13 @@ struct binding {
 };
 
 /* 'h', '~', 'F' and '%' are the connector's: widths of the text and of its MLP, joined vision width where patches lie
- * side by side, and of a square that is merged. */
+ * side by side, and of a square that is merged; '#' and '^' its queries and the width of the stack between. */
 static int64_t dim_of(const struct binding *b, char letter)
 {
     if (letter == 'h')
         return b->m->text.facts.hidden;
+    if (letter == '#' || letter == '^')
+        return letter == '#' ? b->m->facts.tile_tokens : b->m->more[0].facts.hidden;
     if (letter == '%')
         return (int64_t)b->m->vision.facts.hidden * b->m->facts.merge * b->m->facts.merge;
     if (letter == '~')

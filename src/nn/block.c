@@ -229,14 +229,23 @@ static struct g_tensor *first_type(struct graph *g, const struct g_tensor *ids)
     return t;
 }
 
-struct g_tensor *nn_tokens(struct graph *g, const struct nn_stack *s, struct g_tensor *ids, const struct nn_seq *seq)
+struct g_tensor *nn_embed(struct graph *g, const struct nn_stack *s, struct g_tensor *ids)
 {
-    struct g_tensor *x = nn_scale(g, g_embedding(g, g_param(g, s->w[NN_embed_w]), ids), s->facts.embed_scale);
+    return nn_scale(g, g_embedding(g, g_param(g, s->w[NN_embed_w]), ids), s->facts.embed_scale);
+}
+
+struct g_tensor *nn_stand(struct graph *g, const struct nn_stack *s, struct g_tensor *x, struct g_tensor *ids, const struct nn_seq *seq)
+{
     if (s->w[NN_pos_w])
         x = g_add(g, x, g_embedding(g, g_param(g, s->w[NN_pos_w]), seq->pos));
     if (s->w[NN_type_w])
         x = g_add(g, x, g_embedding(g, g_param(g, s->w[NN_type_w]), seq->types ? seq->types : first_type(g, ids)));
     return norm_if(g, &s->facts, s->w[NN_embed_norm_w], s->w[NN_embed_norm_b], x);
+}
+
+struct g_tensor *nn_tokens(struct graph *g, const struct nn_stack *s, struct g_tensor *ids, const struct nn_seq *seq)
+{
+    return nn_stand(g, s, nn_embed(g, s, ids), ids, seq);
 }
 
 struct g_tensor *nn_logits(struct graph *g, const struct nn_stack *s, struct g_tensor *x)

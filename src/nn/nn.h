@@ -163,6 +163,7 @@ struct nn_facts {
     float attention_in, attention_out, mlp_gate, mlp_out; /* factors (0: 1) inside the parts */
     int image_size, patch, channels, projection;
     int cross_k, cross_width;          /* byte models: states a patch has in local stacks, width of the global one */
+    int cross_every;                   /* every so many layers look at another side's states, from the first on; 0: none */
     bool cross_all;                    /* every layer looks at the other side, not one alone */
     int types;                         /* kinds of tokens */
     int first_position;                /* RoBERTa: positions count from here over tokens that are not first_position - 1,
@@ -331,6 +332,9 @@ extern const struct nn_tower nn_towers[NN_TOWERS];
 /* Every query of a picture sees the patches of its grid, of `tokens` rows; queries a picture. I32 [B, queries, 2]. */
 struct g_tensor *nn_picture_spans(struct graph *g, const struct nn_pictures *in, int queries);
 /* ids [rows] -> embedded tokens (with learned positions where the stack has them). */
+struct g_tensor *nn_embed(struct graph *g, const struct nn_stack *s, struct g_tensor *ids); /* the first half: scaled rows */
+/* The second half: x with what learned positions and kinds of tokens add, normalised where the stack does. */
+struct g_tensor *nn_stand(struct graph *g, const struct nn_stack *s, struct g_tensor *x, struct g_tensor *ids, const struct nn_seq *seq);
 struct g_tensor *nn_tokens(struct graph *g, const struct nn_stack *s, struct g_tensor *ids, const struct nn_seq *seq);
 /* x[rows, hidden] after the last block -> logits [rows, vocab]: final norm, head, scale and cap. */
 struct g_tensor *nn_logits(struct graph *g, const struct nn_stack *s, struct g_tensor *x);

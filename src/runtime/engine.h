@@ -50,6 +50,7 @@ struct engine_defaults {
 struct nun_model {
     struct model *model;
     struct tokenizer *tokenizer; /* NULL: ids only */
+    struct tokenizer *told;      /* of what pictures are told of the prompt; NULL: nothing */
     struct engine_chat chat, tool_chat; /* tool_chat: for conversations with tools, where there is one */
     json_t *specials;            /* bos_token and its like, for templates */
     struct engine_defaults defaults;

@@ -54,6 +54,16 @@ static int open_preprocess(struct nun_model *m, const char *folder)
     return rc == NUN_EUNSUP && !m->has_preprocess ? 0 : rc;
 }
 
+static int open_words(struct nun_model *m, const char *folder)
+{
+    const struct sight_row *row = m->model->family->sight;
+    char path[4096];
+    if (!row || !row->words)
+        return 0;
+    TRY(path_join(path, sizeof path, folder, row->words));
+    return tokenizer_load(path, &m->told);
+}
+
 /* The placeholder's id, where the vocabulary alone has it. */
 static int find_placeholder(struct nun_model *m)
 {
@@ -175,6 +185,8 @@ int nun_model_open(const char *folder, const struct nun_model_options *options, 
     if (rc >= 0)
         rc = find_placeholder(m);
     if (rc >= 0)
+        rc = open_words(m, folder);
+    if (rc >= 0)
         rc = open_preprocess(m, folder);
     if (rc >= 0)
         rc = open_chat(m, folder, options ? options->chat_template : NULL);
@@ -200,6 +212,7 @@ void nun_model_close(struct nun_model *m)
     gram_vocab_free(m->words);
     gram_vocab_free(m->first_words);
     tokenizer_free(m->tokenizer);
+    tokenizer_free(m->told);
     model_free(m->model);
     pool_free(m->pool);
     pthread_mutex_destroy(&m->lock);

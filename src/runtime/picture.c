@@ -154,7 +154,26 @@ void picture_drop(struct picture *p)
     mem_free(p->pixels);
     mem_free(p->features);
     mem_free(p->places);
+    ids_free(&p->words);
     mem_free(p);
+}
+
+int picture_tell(const struct nun_model *m, struct picture *p, struct span text)
+{
+    const struct nn_facts *f = &m->model->more[0].facts;
+    struct digest parts[2] = {p->identity};
+    if (!m->told)
+        return 0;
+    p->words.n = 0;
+    TRY(tokenizer_encode(m->told, text, TOK_ADD_SPECIAL, &p->words));
+    if (p->words.n > (size_t)f->positions)
+        return err_set(NUN_ECONTEXT, "pictures: %zu words of the prompt, there are %d positions for them", p->words.n, f->positions);
+    for (size_t i = 0; i < p->words.n; i++)
+        if (p->words.at[i] < 0 || p->words.at[i] >= f->vocab)
+            return err_set(NUN_EFORMAT, "%s: id %d is outside the vocabulary of %d", m->model->family->sight->words, p->words.at[i], f->vocab);
+    digest_of(p->words.at, p->words.n * sizeof *p->words.at, &parts[1]);
+    digest_of(parts, sizeof parts, &p->identity);
+    return 0;
 }
 
 int picture_spell(const struct nun_model *m, const struct picture *p, int index, int count, struct buf *out)
@@ -199,18 +218,27 @@ static int image_plan_fill(const struct nun_model *m, struct image_plan *p, size
                                                                          p->key.tile_width));
     if (pixels)
         pixels->data = p->pixels;
-    p->features = g_output(model_images(p->graph, m->model, pixels, &p->key, p->pictures));
+    if (p->words) {
+        int64_t n = (int64_t)p->pictures * p->key.tiles * p->words;
+        struct g_tensor *ids = g_input(p->graph, "words", DT_I32, SHAPE1(n));
+        if (!ids || !(p->ids = ids->data = arena_array(&p->graph->arena, (size_t)n, sizeof *p->ids)))
+            return NUN_ENOMEM;
+        p->features = g_output(model_images_told(p->graph, m->model, pixels, &p->key, p->pictures, ids));
+    } else {
+        p->features = g_output(model_images(p->graph, m->model, pixels, &p->key, p->pictures));
+    }
     TRY(graph_error(p->graph));
     return plan_create(p->graph, &p->plan);
 }
 
 /* The plan for it, found or made, becomes the first of the list; those beyond KEPT_PLANS go. */
-static int image_plan_get(struct nun_model *m, const struct preprocess_plan *key, int pictures, size_t floats, struct image_plan **out)
+static int image_plan_get(struct nun_model *m, const struct preprocess_plan *key, int pictures, int words, size_t floats,
+                          struct image_plan **out)
 {
     struct image_plan **at = &m->image_plans, *p = NULL;
     int seen = 0;
     for (; *at && !p; at = p ? at : &(*at)->next)
-        if ((*at)->pictures == pictures && !memcmp(&(*at)->key, key, sizeof *key)) {
+        if ((*at)->pictures == pictures && (*at)->words == words && !memcmp(&(*at)->key, key, sizeof *key)) {
             p = *at;
             *at = p->next;
         }
@@ -218,6 +246,7 @@ static int image_plan_get(struct nun_model *m, const struct preprocess_plan *key
         if (!(p = mem_calloc(MEM_RUNTIME, 1, sizeof *p)))
             return NUN_ENOMEM;
         p->pictures = pictures;
+        p->words = words;
         p->key = *key;
         int rc = image_plan_fill(m, p, floats);
         if (rc < 0) {
@@ -252,9 +281,13 @@ static int encode_batch(struct nun_model *m, struct picture *const *pictures, in
     struct image_plan *p;
     struct preprocess_plan key = sight_key(m->model, &pictures[0]->plan);
     size_t floats = pictures[0]->floats, features = (size_t)pictures[0]->n_features * (size_t)model_feature_width(m->model);
-    TRY(image_plan_get(m, &key, bucket_of(n), floats, &p));
-    for (int i = 0; i < p->pictures; i++)
-        memcpy(p->pixels + (size_t)i * floats, pictures[i < n ? i : n - 1]->pixels, floats * sizeof(float));
+    TRY(image_plan_get(m, &key, bucket_of(n), (int)pictures[0]->words.n, floats, &p));
+    for (int i = 0; i < p->pictures; i++) {
+        const struct picture *from = pictures[i < n ? i : n - 1];
+        memcpy(p->pixels + (size_t)i * floats, from->pixels, floats * sizeof(float));
+        for (int k = 0; k < key.tiles * (p->words > 0); k++)
+            memcpy(p->ids + (size_t)(i * key.tiles + k) * from->words.n, from->words.at, from->words.n * sizeof(int32_t));
+    }
     TRY(exec_run(p->plan, &(struct exec){.pool = m->pool}));
     for (int i = 0; i < n; i++) {
         float *copy = mem_alloc(MEM_RUNTIME, features * sizeof *copy);
@@ -277,7 +310,8 @@ int engine_encode(struct nun_model *m, struct picture *const *pictures, int n)
             bool twice = false; /* the same picture in two sequences */
             for (int k = 0; k < waiting; k++)
                 twice = twice || batch[k] == pictures[i];
-            if (!pictures[i]->features && !twice && same_key(m, &pictures[i]->plan, &pictures[from]->plan))
+            if (!pictures[i]->features && !twice && same_key(m, &pictures[i]->plan, &pictures[from]->plan) &&
+                pictures[i]->words.n == pictures[from]->words.n)
                 batch[waiting++] = pictures[i];
         }
         if (!pictures[from]->features)

@@ -9,7 +9,8 @@
 struct image_plan {
     struct image_plan *next;     /* the one used longest ago is the last */
     struct preprocess_plan key;
-    int pictures;
+    int pictures, words;
+    int32_t *ids;                /* [pictures * tiles, words] */
     struct graph *graph;
     struct plan *plan;
     float *pixels;               /* [pictures, floats] */
@@ -24,6 +25,7 @@ struct picture {
     struct preprocess_plan plan;
     size_t floats;
     float *pixels;               /* [tiles, 3, H, W]; freed when encoded */
+    struct ids words;            /* of the prompt, where features depend on them */
     int n_features;
     int32_t (*places)[3];        /* [n_features]: where each turns, from 0; NULL: one after the other */
     float *features;             /* [n_features, feature width]; NULL until encoded */
@@ -38,6 +40,8 @@ struct picture_source { const struct span *bytes; const char *const *places; int
 int picture_make(const struct nun_model *m, const struct picture_source *s, struct picture **out);
 int picture_from_files(const struct nun_model *m, const char *const *paths, int n, double seconds, int together,
                        struct picture **out);
+/* The prompt that it comes with, where the family's features depend on it; nothing elsewhere. */
+int picture_tell(const struct nun_model *m, struct picture *p, struct span text);
 void picture_drop(struct picture *p); /* the lock is held; NULL is fine */
 
 /* What the picture is in the text, tokenised with what stands around it. index: this one of count. */

@@ -147,11 +147,14 @@ static int chat_ids(struct prompt *p, struct ids *out)
     return rc;
 }
 
-/* The tokenizer's first token, unless the template wrote it. */
+/* The tokenizer's first token, unless the template wrote it; pictures may stand before it. */
 static int open_sequence(const struct nun_timeline *t, struct ids *v)
 {
-    int32_t bos = tokenizer_role(t->m->tokenizer, TOK_BOS);
-    if (t->ids.n || bos < 0 || !tokenizer_adds_bos(t->m->tokenizer) || (v->n && v->at[0] == bos))
+    int32_t bos = tokenizer_role(t->m->tokenizer, TOK_BOS), image = t->m->model->facts.image_token;
+    size_t first = 0;
+    while (image >= 0 && first < v->n && v->at[first] == image)
+        first++;
+    if (t->ids.n || bos < 0 || !tokenizer_adds_bos(t->m->tokenizer) || (first < v->n && v->at[first] == bos))
         return 0;
     TRY(ids_push(v, bos));
     memmove(v->at + 1, v->at, (v->n - 1) * sizeof *v->at);
@@ -197,10 +200,31 @@ static int load_pictures(struct prompt *p)
     return 0;
 }
 
+/* All that was typed, in order. */
+static int tell_pictures(struct prompt *p)
+{
+    struct buf text;
+    int rc = 0;
+    buf_init(&text, MEM_RUNTIME, LIMIT_OF(text_bytes));
+    for (size_t i = 0; i < p->chat->n_messages; i++)
+        for (size_t k = 0; k < p->chat->messages[i].n_parts; k++) {
+            const struct nun_part *part = &p->chat->messages[i].parts[k];
+            if (part->kind == NUN_PART_TEXT)
+                buf_span(&text, part->len ? span_of(part->text, part->len) : span_str(part->text ? part->text : ""));
+        }
+    rc = buf_error(&text);
+    for (size_t i = 0; i < p->pictures && rc >= 0; i++)
+        rc = picture_tell(p->m, p->picture[i], buf_view(&text));
+    buf_free(&text);
+    return rc;
+}
+
 static int append_chat(struct nun_timeline *t, struct prompt *p)
 {
     struct ids v = {0};
     int rc = load_pictures(p);
+    if (rc >= 0 && p->m->told)
+        rc = tell_pictures(p);
     if (rc >= 0)
         rc = chat_ids(p, &v);
     if (rc >= 0)

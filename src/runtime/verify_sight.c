@@ -113,6 +113,24 @@ static int write_mask(struct verify_case *c, struct picture *const *p, int n, st
     return 0;
 }
 
+static int write_words(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count)
+{
+    *count = p[0]->words.n;
+    if (!(*out = arena_array(arena, *count, sizeof **out)))
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < *count; i++)
+        (*out)[i] = (float)p[0]->words.at[i];
+    return 0;
+}
+/* No prompt is padded here. */
+static int write_words_mask(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count)
+{
+    TRY(write_words(c, p, n, arena, out, count));
+    for (size_t i = 0; i < *count; i++)
+        (*out)[i] = 1;
+    return 0;
+}
+
 /* `each` numbers a picture. */
 static int write_numbers(struct picture *const *p, int n, int each, void (*fill)(const struct preprocess_plan *p, float *to),
                          struct arena *arena, float **out, size_t *count)
@@ -171,6 +189,8 @@ static const struct output_row outputs[] = {
     {"pixel_values_videos", true, write_pixels},
     {"image_patches", false, write_pixels},
     {"pixel_attention_mask", false, write_mask},
+    {"qformer_input_ids", false, write_words},
+    {"qformer_attention_mask", false, write_words_mask},
     {"image_sizes", false, write_sizes},
     {"image_grid_thw", false, write_grids},
     {"video_grid_thw", true, write_grids},
@@ -196,10 +216,20 @@ static int check_outputs(struct verify_case *c, const struct verify_sight *s, st
     return 0;
 }
 
+static int tell_all(struct verify_case *c, const struct verify_sight *s)
+{
+    const json_t *prompt = json_object_get(c->json, "prompt");
+    for (int i = 0; i < s->n && json_is_string(prompt); i++)
+        TRY(picture_tell(c->m, s->at[i], span_of(json_string_value(prompt), json_string_length(prompt))));
+    return 0;
+}
+
 int verify_see(struct verify_case *c, const int32_t *ids, int n, struct arena *arena, struct verify_sight *out)
 {
     *out = (struct verify_sight){0};
     int rc = make_all(c, ids, n, arena, out);
+    if (rc >= 0)
+        rc = tell_all(c, out);
     if (rc >= 0)
         rc = check_outputs(c, out, arena);
     while (rc < 0 && out->n)
@@ -212,13 +242,16 @@ static int check_types(struct verify_case *c, const struct nun_timeline *t, stru
 {
     size_t n = t->ids.n;
     float *types = arena_array(arena, n, sizeof *types), *labels = arena_array(arena, n, sizeof *labels);
+    float *at = arena_array(arena, n, sizeof *at);
     bool prefix = t->m->model->family->sight->prefix;
-    if (!types || !labels)
+    if (!types || !labels || !at)
         return NUN_ENOMEM;
     for (size_t i = 0; i < n; i++) {
+        at[i] = (float)t->place[i].feature;
         types[i] = prefix ? t->place[i].last == 0 : t->place[i].feature >= 0;
         labels[i] = types[i] != 0 ? (float)t->ids.at[i] : -100;
     }
+    TRY(verify_check(c, "image_patches_indices", at, n)); /* of one picture */
     TRY(verify_check(c, "token_type_ids", types, n));
     return verify_check(c, "labels", labels, n);
 }

@@ -21,7 +21,7 @@ static const char *const folders[] = {
     "llava", "llava-siglip", "vipllava", "llava-next", "llava-onevision", "video-llava", "gemma3", "paligemma", "paligemma2",
     "qwen2-vl", "qwen2-5-vl", "qwen3-vl",
     "internvl2", "internvl2-internlm2", "internvl-hf", "nvlm-d", "pixtral", "mistral3",
-    "idefics2", "idefics3", "smolvlm",
+    "idefics2", "idefics3", "smolvlm", "fuyu", "blip2", "instructblip",
 };
 enum { FOLDERS = sizeof folders / sizeof folders[0], PARTS = 32, MESSAGES = 8, PATH = 512 };
 
