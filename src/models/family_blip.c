@@ -102,7 +102,7 @@ static bool looks_across(const struct weight_ask *a) { return a->layer % a->f->c
 
 static const struct weight_row blip2_qformer_weights[] = {ROWS_NORM(embed_norm, "layernorm"), ROWS_OF_QUERIES};
 const struct stack_row stack_blip2_qformer = {
-    "blip_2_qformer", ROWS(qformer_fields), qformer_ignore, ROWS(blip2_qformer_weights), {.norm = NN_LAYER}, qformer_finish};
+    "blip_2_qformer", ROWS(qformer_fields), qformer_ignore, ROWS(blip2_qformer_weights), {.norm = NN_LAYER, .exact = true}, qformer_finish};
 
 static const struct weight_row instructblip_qformer_weights[] = {
     {NN_embed_w, "embeddings.word_embeddings.weight"},
@@ -113,7 +113,7 @@ static const struct weight_row instructblip_qformer_weights[] = {
 };
 static const char *const instructblip_leave[] = {"embeddings.position_ids", NULL};
 const struct stack_row stack_instructblip_qformer = {
-    "instructblip_qformer", ROWS(qformer_fields), qformer_ignore, ROWS(instructblip_qformer_weights), {.norm = NN_LAYER}, qformer_finish,
+    "instructblip_qformer", ROWS(qformer_fields), qformer_ignore, ROWS(instructblip_qformer_weights), {.norm = NN_LAYER, .exact = true}, qformer_finish,
     .leave = instructblip_leave};
 
 /* ---- ways of seeing ------------------------------------------------------------------------- */

@@ -264,7 +264,7 @@ static int add_param(const struct binding *b, const struct weight_row *row, int 
     p->index = m->n_params;
     p->stacked = is_stack(row->role);
     p->reversed = row->role == NN_kv_k_w || row->role == NN_lru_x_w || row->role == NN_lru_a_w;
-    p->exact = is_exact(m, row->role);
+    p->exact = b->f->exact || is_exact(m, row->role);
     TRY(add_pieces(b, row, p, layer));
     TRY(b->src->take(b->src->arg, m, row->role, b->f, p));
     m->params[m->n_params++] = p;

@@ -163,6 +163,7 @@ struct nn_facts {
     float attention_in, attention_out, mlp_gate, mlp_out; /* factors (0: 1) inside the parts */
     int image_size, patch, channels, projection;
     int cross_k, cross_width;          /* byte models: states a patch has in local stacks, width of the global one */
+    bool exact;                        /* computed in float32 on the fast path too, as the original keeps it */
     int cross_every;                   /* every so many layers look at another side's states, from the first on; 0: none */
     bool cross_all;                    /* every layer looks at the other side, not one alone */
     int types;                         /* kinds of tokens */
