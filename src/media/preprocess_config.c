@@ -208,7 +208,8 @@ static int read_pixels(const struct key_row *row, const json_t *obj, const char 
 static int read_size(const struct key_row *row, const json_t *obj, const char *place, struct preprocess_facts *f)
 {
     if (f->kind->uses & USES_SEQUENCE)
-        return json_dig(obj, row->key) ? err_set(NUN_EUNSUP, "%s: size: expected none beside max_num_patches", place) : 0;
+        return json_dig(obj, row->key) ? err_set(NUN_EUNSUP, "%s: size: expected none beside max_num_patches", place)
+                                       : 0;
     if (f->kind->uses & USES_PIXELS)
         return read_pixels(row, obj, place, f);
     return read_sides(row, obj, place, f->kind->size_form, &f->size);

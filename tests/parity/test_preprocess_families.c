@@ -199,8 +199,8 @@ static void compare_plans(const struct against *it, const struct batch *b, const
             slots[i * most + s] = s < (size_t)p->tiles;
     }
     const struct { const char *key; const int64_t *found; size_t n; } rows[] = {
-        {grid_key, thw, 3 * b->n}, {"spatial_shapes", shapes, 2 * b->n}, {"image_sizes", sizes, 2 * b->n}, {"aspect_ratio_ids", ids, b->n},
-        {"aspect_ratio_mask", slots, most * b->n},
+        {grid_key, thw, 3 * b->n}, {"spatial_shapes", shapes, 2 * b->n}, {"image_sizes", sizes, 2 * b->n},
+        {"aspect_ratio_ids", ids, b->n}, {"aspect_ratio_mask", slots, most * b->n},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct st_tensor *t = tensor_of(it, rows[i].key);
