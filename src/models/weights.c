@@ -228,10 +228,11 @@ static int param_name(struct model *m, const struct weight_row *row, const char 
 
 /* Small products on which much depends: a router's near ties choose experts, what latent attention keeps of a token
  * is read by every head of every later one, step sizes of a state space stand in an exponent, and of a classifier the
- * few scores are all there is: there pixels, which bfloat16 rounds by a grey level, are not rounded either. */
-static bool is_exact(const struct model *m, enum nn_role role)
+ * few scores are all there is: there pixels, which bfloat16 rounds by a grey level, are not rounded either. What goes
+ * into a state space stays in its state, and a router behind it sees the sum (docs/numerics.md). */
+static bool is_exact(const struct model *m, const struct nn_facts *f, enum nn_role role)
 {
-    if (role == NN_patch_w && m->facts.classifies)
+    if ((role == NN_patch_w && m->facts.classifies) || (role == NN_ssm_in_w && f->moe.experts))
         return true;
     return role == NN_classifier_w || role == NN_router_w || role == NN_kv_a_w || role == NN_ssm_x_w || role == NN_ssm_dt_w;
 }
@@ -264,7 +265,7 @@ static int add_param(const struct binding *b, const struct weight_row *row, int 
     p->index = m->n_params;
     p->stacked = is_stack(row->role);
     p->reversed = row->role == NN_kv_k_w || row->role == NN_lru_x_w || row->role == NN_lru_a_w;
-    p->exact = b->f->exact || is_exact(m, row->role);
+    p->exact = b->f->exact || is_exact(m, b->f, row->role);
     TRY(add_pieces(b, row, p, layer));
     TRY(b->src->take(b->src->arg, m, row->role, b->f, p));
     m->params[m->n_params++] = p;
