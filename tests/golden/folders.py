@@ -293,6 +293,13 @@ def case_pull_checks():
         check("none of its 2 files matches" in err, err)
 
 
+def case_list_of_nothing():
+    with tempfile.TemporaryDirectory() as tmp:
+        out, err = nunchi("list", env={"HF_HUB_CACHE": tmp})
+        check(out == "" and tmp in err and "nunchi pull" in err, out + err)
+        check(json.loads(nunchi("list", "--json", env={"HF_HUB_CACHE": tmp})[0]) == [], "a list of nothing")
+
+
 def case_pull_options():
     with Serving({**model_files(), "notes.md": b"hello"}) as s:
         folder = pathlib.Path(s.pull("--include", "*.md", "--revision", "v1.0", HF_TOKEN="secret")[0].strip())
