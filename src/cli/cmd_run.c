@@ -292,6 +292,8 @@ int cmd_run(struct cli *c)
     uint64_t began = seam_now_ns();
     buf_init(&q.prompt, MEM_CLI, LIMIT_OF(text_bytes));
     TRY(cli_model(c, &path));
+    if (cli_int(c, OPT_logprobs) && !c->json)
+        return err_set(NUN_EARG, "--logprobs: expected --json with it, which shows them");
     int rc = read_question(c, &q);
     for (int i = 0; i < q.images && rc >= 0; i++)
         term_preview(c, q.picture[i].ptr, q.picture[i].len);

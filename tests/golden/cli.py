@@ -640,6 +640,7 @@ def case_answers_go_on():
     check(a["text"] == " a time, there", a["text"])
     check("".join(t["text"] for t in a["logprobs"]) == a["text"], str(a["logprobs"]))
     check(a["logprobs"][0]["top"][0]["text"] == " a", str(a["logprobs"][0]))
+    contains(nunchi("run", model, "--raw", "--logprobs", "2", "Once upon", status=2)[1], "--logprobs", "--json")
 
 
 def case_merge_says_what_it_takes():
