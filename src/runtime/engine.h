@@ -10,6 +10,7 @@
 #include "media/preprocess.h"
 #include "models/model.h"
 #include "nunchi/nunchi.h"
+#include "runtime/feature_cache.h"
 #include "runtime/pages.h"
 #include "runtime/state.h"
 #include "text/chat.h"
@@ -66,6 +67,7 @@ struct nun_model {
     pthread_mutex_t lock;        /* over all that follows, and over replays */
     struct engine_plan *plans;
     struct image_plan *image_plans;
+    struct feature_cache features;
     enum dtype cache_k, cache_v; /* formats of the pages */
     struct page_pool pages;
     struct state_pool states;    /* of recurrent layers */

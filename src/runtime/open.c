@@ -205,6 +205,7 @@ void nun_model_close(struct nun_model *m)
     if (!m)
         return;
     engine_plans_free(m);
+    feature_cache_free(&m->features);
     page_pool_free(&m->pages);
     state_pool_free(&m->states);
     close_chat(m);

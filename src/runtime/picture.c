@@ -152,7 +152,7 @@ void picture_drop(struct picture *p)
     if (!p || --p->refs > 0)
         return;
     mem_free(p->pixels);
-    mem_free(p->features);
+    features_drop(p->encoded);
     mem_free(p->places);
     ids_free(&p->words);
     mem_free(p);
@@ -275,6 +275,14 @@ static int bucket_of(int n)
     return bucket;
 }
 
+static void take_features(struct picture *p, struct features *f)
+{
+    p->encoded = f;
+    p->features = f->at;
+    mem_free(p->pixels);
+    p->pixels = NULL;
+}
+
 /* At most ENGINE_PICTURES of one key, all still to be encoded. */
 static int encode_batch(struct nun_model *m, struct picture *const *pictures, int n)
 {
@@ -290,19 +298,22 @@ static int encode_batch(struct nun_model *m, struct picture *const *pictures, in
     }
     TRY(exec_run(p->plan, &(struct exec){.pool = m->pool}));
     for (int i = 0; i < n; i++) {
-        float *copy = mem_alloc(MEM_RUNTIME, features * sizeof *copy);
-        if (!copy)
+        const float *values = g_f32(p->features) + (size_t)i * features;
+        struct features *f = feature_cache_add(&m->features, &pictures[i]->identity, values, features);
+        if (!f)
             return NUN_ENOMEM;
-        memcpy(copy, g_f32(p->features) + (size_t)i * features, features * sizeof *copy);
-        pictures[i]->features = copy;
-        mem_free(pictures[i]->pixels);
-        pictures[i]->pixels = NULL;
+        take_features(pictures[i], f);
     }
     return 0;
 }
 
 int engine_encode(struct nun_model *m, struct picture *const *pictures, int n)
 {
+    for (int i = 0; i < n; i++) {
+        struct features *f = pictures[i]->features ? NULL : feature_cache_find(&m->features, &pictures[i]->identity);
+        if (f)
+            take_features(pictures[i], f);
+    }
     for (int from = 0; from < n; from++) {
         struct picture *batch[ENGINE_PICTURES] = {0};
         int waiting = 0;

@@ -28,7 +28,8 @@ struct picture {
     struct ids words;            /* of the prompt, where features depend on them */
     int n_features;
     int32_t (*places)[3];        /* [n_features]: where each turns, from 0; NULL: one after the other */
-    float *features;             /* [n_features, feature width]; NULL until encoded */
+    struct features *encoded;    /* NULL until encoded */
+    const float *features;       /* [n_features, feature width], in it */
     struct digest identity;      /* of the pixels and the plan */
 };
 
