@@ -14,8 +14,8 @@ extern "C" {
 
 /* ---- files ------------------------------------------------------------------------------------- */
 
-/* What a model folder, .safetensors or .gguf file says about itself, as a JSON object: format, path,
- * architecture, parameters, bytes, dtypes {name: bytes}, config {...} and tensors [{name, dtype, shape,
+/* What a model folder, a folder with an adapter, a .safetensors or .gguf file says about itself, as a JSON object:
+ * format, path, architecture, parameters, bytes, dtypes {name: bytes}, config {...} and tensors [{name, dtype, shape,
  * bytes}]. Nothing but headers is read. */
 int nun_inspect(const char *path, char **json, size_t *len);
 /* Every tensor as float32 under its own name, as one safetensors file. */

@@ -119,13 +119,18 @@ static int show(struct cli *c, const char *path)
     nun_free(text);
     if (!root)
         return err_set(NUN_ENOMEM, "inspect: %s: too large to show", path);
-    json_t *memory = memory_of(c, path);
+    bool adapter = !strcmp(text_of(root, "format"), "adapter");
+    json_t *memory = adapter ? json_null() : memory_of(c, path);
     if (c->json) {
         json_object_set(root, "memory", memory);
         cli_print_json(json_incref(root), true);
     } else {
         print_facts(root);
-        print_memory(memory);
+        if (adapter)
+            printf("goes on top of %s: --lora %s, or nunchi merge\n",
+                   text_of(json_object_get(root, "config"), "base_model_name_or_path"), path);
+        else
+            print_memory(memory);
         puts("\nconfig");
         print_config(json_object_get(root, "config"), "", 0);
         print_tensors(json_object_get(root, "tensors"));

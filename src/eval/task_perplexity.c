@@ -25,7 +25,8 @@ struct surprise {
 };
 
 /* How many tokens the tokenizer puts before a text: where the text without them begins. */
-static int count_before(const struct nun_model *m, const char *text, size_t len, const int32_t *ids, size_t n, size_t *before)
+static int count_before(const struct nun_model *m, const char *text, size_t len, const int32_t *ids, size_t n,
+                        size_t *before)
 {
     int32_t *bare;
     size_t n_bare;
@@ -85,7 +86,8 @@ static int score_ids(struct surprise *s, struct nun_eval_text *out)
     return 0;
 }
 
-static int score_text(struct nun_model *m, const struct nun_eval_options *o, const char *text, size_t len, struct nun_eval_text *out)
+static int score_text(struct nun_model *m, const struct nun_eval_options *o, const char *text, size_t len,
+                      struct nun_eval_text *out)
 {
     struct nun_model_info info;
     int32_t *ids;
@@ -93,7 +95,8 @@ static int score_text(struct nun_model *m, const struct nun_eval_options *o, con
     nun_model_info(m, &info);
     int window = o->window ? o->window : info.context < WINDOW ? info.context : WINDOW;
     if (window < LEAST_WINDOW || window > info.context)
-        return err_set(NUN_EARG, "eval perplexity: expected a window of %d to %d positions, found %d", LEAST_WINDOW, info.context, window);
+        return err_set(NUN_EARG, "eval perplexity: expected a window of %d to %d positions, found %d", LEAST_WINDOW,
+                       info.context, window);
     TRY(nun_encode(m, text, len, NUN_TEXT_ADD_SPECIAL, &ids, &n));
     int rc = count_before(m, text, len, ids, n, &before);
     if (rc >= 0 && n < before + 2)
@@ -106,7 +109,8 @@ static int score_text(struct nun_model *m, const struct nun_eval_options *o, con
     return rc;
 }
 
-int eval_perplexity(struct nun_model *m, const struct nun_eval_options *o, struct eval_samples *samples, struct nun_eval_result *out)
+int eval_perplexity(struct nun_model *m, const struct nun_eval_options *o, struct eval_samples *samples,
+                    struct nun_eval_result *out)
 {
     uint64_t began = seam_now_ns();
     struct buf text;

@@ -20,10 +20,26 @@ struct weights {
     struct gguf *gguf;
 };
 
+/* A folder's file; false where it has none of that name. */
+static bool in_folder(const char *folder, const char *name, char path[PATH_BYTES])
+{
+    return file_is_dir(folder) && path_join(path, PATH_BYTES, folder, name) >= 0 && file_exists(path);
+}
+
+/* A PEFT folder. */
+static bool is_adapter(const char *path)
+{
+    char file[PATH_BYTES];
+    return !in_folder(path, "config.json", file) && in_folder(path, "adapter_config.json", file);
+}
+
 static int weights_open(const char *path, struct weights *w)
 {
+    char file[PATH_BYTES];
     *w = (struct weights){0};
-    return gguf_is_file(path) ? gguf_open(path, &w->gguf) : st_open(path, &w->st);
+    if (gguf_is_file(path))
+        return gguf_open(path, &w->gguf);
+    return st_open(is_adapter(path) && in_folder(path, "adapter_model.safetensors", file) ? file : path, &w->st);
 }
 
 static void weights_close(struct weights *w)
@@ -88,15 +104,13 @@ static int tensor_list(json_t *root, const struct weights *w)
 
 static int folder_facts(json_t *root, const char *path)
 {
-    char config_path[PATH_BYTES];
+    char file[PATH_BYTES];
     json_t *config;
-    if (!file_is_dir(path))
+    bool adapter = is_adapter(path);
+    if (!in_folder(path, adapter ? "adapter_config.json" : "config.json", file))
         return 0;
-    TRY(path_join(config_path, sizeof config_path, path, "config.json"));
-    if (!file_exists(config_path))
-        return 0;
-    TRY(json_load_file_limited(config_path, &config));
-    json_t *name = json_array_get(json_object_get(config, "architectures"), 0);
+    TRY(json_load_file_limited(file, &config));
+    json_t *name = adapter ? json_object_get(config, "peft_type") : json_array_get(json_object_get(config, "architectures"), 0);
     if (json_is_string(name))
         json_object_set(root, "architecture", name);
     json_object_set_new(root, "config", config);
@@ -160,7 +174,7 @@ static int facts(json_t *root, const char *path)
     struct weights w;
     int rc = weights_open(path, &w);
     if (rc >= 0) {
-        json_object_set_new(root, "format", json_string(w.gguf ? "gguf" : "safetensors"));
+        json_object_set_new(root, "format", json_string(w.gguf ? "gguf" : is_adapter(path) ? "adapter" : "safetensors"));
         rc = w.gguf ? gguf_facts(root, w.gguf) : folder_facts(root, path);
     }
     if (rc >= 0)

@@ -278,6 +278,14 @@ def case_inspect_gguf():
     check(sum(facts["dtypes"].values()) == facts["bytes"], "bytes do not add up")
 
 
+def case_inspect_adapter():
+    folder = shared("fixtures/peft-lora")
+    facts = json.loads(nunchi("inspect", folder, "--json")[0])
+    check(facts["format"] == "adapter" and facts["architecture"] == "LORA" and facts["memory"] is None, str(facts)[:300])
+    check(facts["config"]["r"] == 8 and all("lora_" in t["name"] for t in facts["tensors"]), str(facts)[:300])
+    contains(nunchi("inspect", folder)[0], "goes on top of ../llama", "--lora")
+
+
 def made(folder, *more):
     """a small random model, and the ids that it says next"""
     model = pathlib.Path(folder) / "tiny"
