@@ -69,7 +69,8 @@ static struct preprocess_room tighter(const struct preprocess_room *room, const 
                                       const struct spent *over)
 {
     static const double STEP = 0.98;
-    int64_t tiles = p->tiles / p->frames - 1, area = (int64_t)p->tile_width * p->tile_height;
+    int64_t each = p->tiles / p->frames, area = (int64_t)p->tile_width * p->tile_height;
+    int64_t tiles = (each < room->tiles ? each : room->tiles) - 1; /* always less: this has an end */
     int64_t share = (int64_t)((double)area * ((double)over->allowed / (double)over->found));
     int64_t step = (int64_t)((double)(room->pixels < area ? room->pixels : area) * STEP);
     int64_t pixels = room->pixels > area || share < step ? share : step;

@@ -31,6 +31,9 @@ static const struct family {
      "p"},
     {"{\"image_processor_type\":\"Idefics3ImageProcessor\",\"size\":{\"longest_edge\":64},"
      "\"max_image_size\":{\"longest_edge\":16}}", 4, "t"},
+    {"{\"image_processor_type\":\"Idefics3ImageProcessor\",\"size\":{\"height\":30,\"width\":50},"
+     "\"max_image_size\":{\"longest_edge\":16}}", 4, "t"},
+    {"{\"image_processor_type\":\"Siglip2ImageProcessor\",\"patch_size\":7,\"max_num_patches\":24}", 0, "p"},
     {"{\"image_processor_type\":\"SmolVLMImageProcessor\",\"size\":{\"longest_edge\":32},"
      "\"max_image_size\":{\"longest_edge\":16},\"do_image_splitting\":false}", 4, ""},
     {"{\"image_processor_type\":\"PixtralImageProcessor\",\"size\":{\"longest_edge\":64},\"patch_size\":4}", 0, "p"},
@@ -288,7 +291,7 @@ static const char *const processors[] = {
     "MllamaImageProcessor", "Idefics2ImageProcessor", "Idefics3ImageProcessor", "SmolVLMImageProcessor",
     "SmolVLMVideoProcessor", "PixtralImageProcessor", "Qwen2VLImageProcessor", "Qwen2_5_VLImageProcessor",
     "Qwen2VLVideoProcessor", "Qwen3VLVideoProcessor", "Gemma3ImageProcessor", "FuyuImageProcessor",
-    "JanusImageProcessor",
+    "JanusImageProcessor", "Siglip2ImageProcessor",
 };
 
 static void test_written_back(void **state)
@@ -308,6 +311,15 @@ static void test_written_back(void **state)
         json_decref(first);
         json_decref(again);
     }
+}
+
+static void test_open_refuses(void **state)
+{
+    (void)state;
+    struct preprocess_facts f;
+    check_fails(NUN_EUNSUP, "nothing says how pictures are prepared",
+                preprocess_open(MEDIA_DATA, PREPROCESS_PICTURES, &f));
+    check_fails(NUN_EUNSUP, "preprocessor_config.json", preprocess_open(MEDIA_DATA, PREPROCESS_VIDEOS, &f));
 }
 
 /* Spellings that published configs have. */
@@ -452,7 +464,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_odd_sizes), cmocka_unit_test(test_budgets), cmocka_unit_test(test_detail),
         cmocka_unit_test(test_videos), cmocka_unit_test(test_quarters), cmocka_unit_test(test_written_back),
-        cmocka_unit_test(test_reads), cmocka_unit_test(test_refuses), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_open_refuses), cmocka_unit_test(test_reads), cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_bomb),
         cmocka_unit_test(test_torture),
     };
