@@ -106,6 +106,14 @@ struct nun_kernel_speed {
 };
 int nun_bench_kernels(int threads, void (*emit)(void *arg, const struct nun_kernel_speed *row), void *arg);
 
+/* Pictures of width x height, of random pixels, through the model's processor, tower and connector. */
+struct nun_model; /* nunchi.h */
+struct nun_picture_speed {
+    int tiles, tile_width, tile_height, features; /* what the processor makes of one, and the rows of features it becomes */
+    double seconds, flops;                        /* median of encoding one, without decoding the file */
+};
+int nun_bench_picture(struct nun_model *m, int width, int height, int repeat, struct nun_picture_speed *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/seam.h"
 #include "cli/cli.h"
 #include "nunchi/nunchi.h"
@@ -161,6 +162,27 @@ static int bench_times(struct bench *b, struct nun_model *m, const struct nun_mo
     return 0;
 }
 
+static int bench_picture(struct bench *b, struct nun_model *m, const struct nun_model_info *info)
+{
+    const char *size = cli_text(b->c, OPT_picture);
+    struct nun_picture_speed s;
+    int width, height, used = 0;
+    if (!size || !*size)
+        return 0;
+    if (sscanf(size, "%dx%d%n", &width, &height, &used) != 2 || size[used])
+        return err_set(NUN_EARG, "--picture: expected WIDTHxHEIGHT, found %s", size);
+    TRY(nun_bench_picture(m, width, height, cli_int(b->c, OPT_repeat), &s));
+    double rate = s.flops / s.seconds, peak = b->flops[info->compute == NUN_F32];
+    json_array_append_new(b->rows, json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f}", "test", "picture", "width", width,
+                                             "height", height, "tiles", s.tiles, "tile_width", s.tile_width, "tile_height",
+                                             s.tile_height, "tokens", s.features, "seconds", s.seconds, "flops_per_s", rate, "share", peak > 0 ? rate / peak : 0));
+    char speed[32];
+    if (!b->c->json)
+        printf("picture    %d x %d: %d of %d x %d, %d tokens, %.3f s, %s, %.1f %% of the limit of products\n", width, height, s.tiles,
+               s.tile_width, s.tile_height, s.features, s.seconds, scaled(rate, "FLOP/s", speed), peak > 0 ? rate / peak * 100 : 0);
+    return 0;
+}
+
 static int bench_model(struct bench *b)
 {
     struct nun_model *m;
@@ -178,6 +200,8 @@ static int bench_model(struct bench *b)
                info.compute == NUN_F32 ? "f32" : "bf16");
     }
     int rc = bench_times(b, m, &info);
+    if (rc >= 0)
+        rc = bench_picture(b, m, &info);
     nun_model_close(m);
     return rc;
 }
