@@ -52,6 +52,7 @@ struct nun_model_options {
     const char *chat_template; /* Jinja text to use instead of the folder's; NULL: the folder's */
     const struct nun_lora *loras; /* [n_loras]: adapters added to the weights */
     size_t n_loras;
+    const char *mmproj;       /* of a GGUF model: the GGUF file of its vision tower; NULL: none */
     bool facts_only;          /* prepare no weights and read no tokenizer: nothing but nun_model_info may be asked */
 };
 

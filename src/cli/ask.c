@@ -54,7 +54,7 @@ int ask_open(struct cli *c, const char *path, int context, struct nun_model **ou
     int rc = template_path ? ask_read(template_path, &template) : 0;
     struct nun_model_options o = {
         .threads = cli_int(c, OPT_threads), .compute = (enum nun_compute)cli_int(c, OPT_compute), .context = context,
-        .chat_template = template_path ? buf_cstr(&template) : NULL};
+        .chat_template = template_path ? buf_cstr(&template) : NULL, .mmproj = cli_text(c, OPT_mmproj)};
     ask_cache(c, &o);
     if (rc >= 0)
         rc = ask_loras(c, &o);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "models/families.h"
@@ -44,8 +45,15 @@ static bool has_value(const struct gguf *g, const struct gguf_arch *arch, const 
 
 static bool row_fits(const struct gguf *g, const struct gguf_arch *arch)
 {
+    const char *equals = arch->when ? strchr(arch->when, '=') : NULL;
     if (!arch->when)
         return true;
+    if (equals) {
+        char key[128];
+        struct span text = {0};
+        snprintf(key, sizeof key, "%s.%.*s", arch->name, (int)(equals - arch->when), arch->when);
+        return gguf_get_string(g, key, &text) == 0 && span_is(text, equals + 1);
+    }
     return *arch->when == '!' ? !has_value(g, arch, arch->when + 1) : has_value(g, arch, arch->when);
 }
 
@@ -67,7 +75,9 @@ int gguf_arch_of_config(const json_t *config, const char *place, const struct gg
     const char *name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
     const char *type = json_string_value(json_object_get(config, "model_type"));
     for (size_t i = 0; i < gguf_arch_count; i++)
-        if (name ? !strcmp(gguf_archs[i].architecture, name) : type && !strcmp(gguf_archs[i].model_type, type)) {
+        if (gguf_archs[i].sight)
+            continue; /* read only, and with a decoder */
+        else if (name ? !strcmp(gguf_archs[i].architecture, name) : type && !strcmp(gguf_archs[i].model_type, type)) {
             *out = &gguf_archs[i];
             return 0;
         }

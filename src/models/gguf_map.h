@@ -10,6 +10,9 @@
 #include "formats/gguf_write.h"
 #include "formats/json.h"
 
+/* Rows leave out the columns at their end that are zero. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 /* How values lie in GGUF, where it is not as in the folder. */
 enum gguf_layout {
     GL_AS_IS,
@@ -52,16 +55,28 @@ struct gguf_extra { const char *name; int n; float at[1024]; }; /* rope factors:
 struct gguf_out { const struct gguf_arch *arch; const char *place; const json_t *config; struct gguf_meta *meta;
                   struct gguf_extra extra[2]; int n_extra; };
 
+/* A tower in a file of its own: what it needs to become a model with its decoder's. */
+struct gguf_sight {
+    const char *decoder;               /* architecture of the decoder's file alone */
+    const char *text_from, *text_to;   /* how names of the decoder begin, alone and in the whole */
+    const char *token[2], *token_key[2]; /* placeholders of pictures and videos, and the config keys of their ids */
+    const char *processor[2];          /* for pictures and videos, as JSON; patch and colours are in the file */
+};
+/* In names that a tower's rows give: features of inner layers, and the second frame of a patch. */
+#define GGUF_DEEP "deepstack_merger_list"
+#define GGUF_SECOND_FRAME ".second_frame"
+
 struct gguf_arch {
     const char *name;            /* general.architecture */
     const char *architecture, *model_type; /* of the config */
-    const char *when;            /* "key" there and not 0, "!key" the opposite; NULL: always. The first row that fits */
+    const char *when;            /* "key" there and not 0, "!key" the opposite, "key=text"; NULL: always. The first row that fits */
     bool pairs;                  /* rows of q and k lie in pairs */
     const char *constants;       /* config keys of which the format does not speak, as JSON */
     struct gguf_facts facts[GGUF_SETS];
     struct gguf_names names[GGUF_SETS];
     int (*read)(struct gguf_in *in);   /* may be NULL */
     int (*write)(struct gguf_out *out);
+    const struct gguf_sight *sight; /* NULL: a model of its own */
 };
 extern const struct gguf_arch gguf_archs[];
 extern const size_t gguf_arch_count;
@@ -85,6 +100,8 @@ int gguf_read_rope(struct gguf_in *in), gguf_write_rope(struct gguf_out *out);
 int gguf_read_window_layers(struct gguf_in *in), gguf_write_window_layers(struct gguf_out *out);
 int gguf_read_gemma2(struct gguf_in *in), gguf_write_gemma2(struct gguf_out *out);
 int gguf_read_gemma3(struct gguf_in *in), gguf_write_gemma3(struct gguf_out *out);
+int gguf_read_sections(struct gguf_in *in), gguf_read_woven_sections(struct gguf_in *in);
+int gguf_read_window_tower(struct gguf_in *in), gguf_read_deep_tower(struct gguf_in *in);
 int gguf_read_gpt2(struct gguf_in *in), gguf_write_gpt2(struct gguf_out *out);
 int gguf_read_phi3(struct gguf_in *in), gguf_write_phi3(struct gguf_out *out);
 int gguf_read_smollm3(struct gguf_in *in), gguf_write_smollm3(struct gguf_out *out);

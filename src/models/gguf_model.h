@@ -10,6 +10,11 @@
 /* *config is the caller's; the tensors carry the folder's names and layout, most of them in the map. facts_only:
  * matrices whose rows would have to be moved are left in the file's order, and so in the map. */
 int gguf_model_open(const char *path, bool facts_only, json_t **config, struct safetensors **weights);
+/* The tower of a second file becomes part of a model that was opened from a first: *config and *weights are then those of
+ * both, or untouched. */
+int gguf_sight_add(const char *text_path, const char *path, json_t **config, struct safetensors **weights);
+/* What a preprocessor_config.json would say of pictures, or of videos; the caller's. */
+int gguf_sight_processor(const char *path, bool video, json_t **out);
 int gguf_model_open_bytes(struct span file, const char *place, json_t **config, struct safetensors **weights);
 
 /* What a tensor of the file should be stored as: the caller's choice by name and shape (GGUF's). */

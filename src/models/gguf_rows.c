@@ -304,6 +304,76 @@ static const struct gguf_name jamba_names[] = {
     {"blk.%d.ssm_c_norm", "model.layers.%d.mamba.c_layernorm", GL_AS_IS},
 };
 
+/* ---- towers of Qwen: q, k and v may be one ----------------------------------------------------- */
+
+#define QWEN_TOWER(p)                                      \
+    {"v.patch_embd", p "patch_embed.proj", GL_AS_IS},      \
+    {"v.patch_embd.weight.1", p "patch_embed.proj" GGUF_SECOND_FRAME, GL_AS_IS}, \
+    {"v.blk.%d.ln1", p "blocks.%d.norm1", GL_AS_IS},       \
+    {"v.blk.%d.ln2", p "blocks.%d.norm2", GL_AS_IS},       \
+    {"v.blk.%d.attn_q", p "blocks.%d.attn.q", GL_AS_IS},   \
+    {"v.blk.%d.attn_k", p "blocks.%d.attn.k", GL_AS_IS},   \
+    {"v.blk.%d.attn_v", p "blocks.%d.attn.v", GL_AS_IS},   \
+    {"v.blk.%d.attn_qkv", p "blocks.%d.attn.qkv", GL_AS_IS}, \
+    {"v.blk.%d.attn_out", p "blocks.%d.attn.proj", GL_AS_IS}
+static const struct gguf_name qwen2_tower[] = {
+    QWEN_TOWER("visual."),
+    {"v.post_ln", "visual.merger.ln_q", GL_AS_IS},
+    {"mm.0", "visual.merger.mlp.0", GL_AS_IS},
+    {"mm.2", "visual.merger.mlp.2", GL_AS_IS},
+};
+static const struct gguf_name qwen2_tower_mlp[] = {
+    {"v.blk.%d.ffn_up", "visual.blocks.%d.mlp.fc1", GL_AS_IS},
+    {"v.blk.%d.ffn_down", "visual.blocks.%d.mlp.fc2", GL_AS_IS},
+};
+static const struct gguf_name qwen25_tower_mlp[] = {
+    {"v.blk.%d.ffn_gate", "visual.blocks.%d.mlp.gate_proj", GL_AS_IS},
+    {"v.blk.%d.ffn_up", "visual.blocks.%d.mlp.up_proj", GL_AS_IS},
+    {"v.blk.%d.ffn_down", "visual.blocks.%d.mlp.down_proj", GL_AS_IS},
+};
+static const struct gguf_name qwen3_tower[] = {
+    QWEN_TOWER("model.visual."),
+    {"v.position_embd", "model.visual.pos_embed", GL_AS_IS},
+    {"v.blk.%d.ffn_up", "model.visual.blocks.%d.mlp.linear_fc1", GL_AS_IS},
+    {"v.blk.%d.ffn_down", "model.visual.blocks.%d.mlp.linear_fc2", GL_AS_IS},
+    {"v.post_ln", "model.visual.merger.norm", GL_AS_IS},
+    {"mm.0", "model.visual.merger.linear_fc1", GL_AS_IS},
+    {"mm.2", "model.visual.merger.linear_fc2", GL_AS_IS},
+    {"v.deepstack.%d.norm", "model.visual." GGUF_DEEP ".%d.norm", GL_AS_IS},
+    {"v.deepstack.%d.fc1", "model.visual." GGUF_DEEP ".%d.linear_fc1", GL_AS_IS},
+    {"v.deepstack.%d.fc2", "model.visual." GGUF_DEEP ".%d.linear_fc2", GL_AS_IS},
+};
+static const struct gguf_fact tower_facts[] = {
+    {"vision.block_count", "depth", GF_INT, NAN},
+    {"vision.attention.head_count", "num_heads", GF_INT, NAN},
+    {"vision.patch_size", "patch_size", GF_INT, NAN},
+    {"vision.spatial_merge_size", "spatial_merge_size", GF_INT, 2},
+};
+static const struct gguf_fact qwen2_tower_facts[] = {
+    {"vision.embedding_length", "embed_dim", GF_INT, NAN},
+    {"vision.projection_dim", "hidden_size", GF_INT, NAN},
+};
+static const struct gguf_fact later_tower_facts[] = {
+    {"vision.embedding_length", "hidden_size", GF_INT, NAN},
+    {"vision.projection_dim", "out_hidden_size", GF_INT, NAN},
+    {"vision.feed_forward_length", "intermediate_size", GF_INT, NAN},
+};
+static const struct gguf_fact position_rows[] = {{"v.position_embd.weight", "num_position_embeddings", GF_ROWS, NAN}};
+
+#define PLACEHOLDERS {"<|image_pad|>", "<|video_pad|>"}, {"image_token_id", "video_token_id"}
+/* Limits of pixels as published: no file says them. */
+#define QWEN2_PROCESSORS                                                                                                              \
+    {"{\"image_processor_type\": \"Qwen2VLImageProcessor\", \"merge_size\": 2, \"temporal_patch_size\": 2, \"min_pixels\": 3136, "  \
+     "\"max_pixels\": 12845056}",                                                                                                     \
+     "{\"video_processor_type\": \"Qwen2VLVideoProcessor\", \"merge_size\": 2, \"temporal_patch_size\": 2}"}
+#define QWEN3_PROCESSORS                                                                                                              \
+    {"{\"image_processor_type\": \"Qwen2VLImageProcessorFast\", \"merge_size\": 2, \"temporal_patch_size\": 2, "                    \
+     "\"size\": {\"shortest_edge\": 65536, \"longest_edge\": 16777216}}",                                                             \
+     "{\"video_processor_type\": \"Qwen3VLVideoProcessor\", \"merge_size\": 2, \"temporal_patch_size\": 2, "                        \
+     "\"size\": {\"shortest_edge\": 4096, \"longest_edge\": 25165824}}"}
+static const struct gguf_sight qwen2_sight = {"Qwen2ForCausalLM", "", "", PLACEHOLDERS, QWEN2_PROCESSORS};
+static const struct gguf_sight qwen3_sight = {"Qwen3ForCausalLM", "model.", "model.language_model.", PLACEHOLDERS, QWEN3_PROCESSORS};
+
 /* ---- architectures ----------------------------------------------------------------------------- */
 
 #define DECODER_FACTS SET(core_facts), SET(attention_facts), SET(rms_facts)
@@ -380,5 +450,18 @@ const struct gguf_arch gguf_archs[] = {
     {"jamba", "JambaForCausalLM", "jamba", NULL, false,
      "{\"hidden_act\": \"silu\", \"mamba_proj_bias\": false}", {SET(core_facts), SET(rms_facts), SET(jamba_facts), SET(expert_facts)},
      {SET(jamba_names), SET(attention)}, gguf_read_jamba, gguf_write_jamba},
+    {"qwen2vl", "Qwen2ForCausalLM", "qwen2", NULL, false, "{\"hidden_act\": \"silu\", \"use_sliding_window\": false}",
+     {DECODER_FACTS}, {SET(ends), SET(attention), SET(gated_mlp)}, gguf_read_sections, NULL},
+    {"qwen3vl", "Qwen3ForCausalLM", "qwen3", NULL, false, "{\"hidden_act\": \"silu\", \"use_sliding_window\": false}",
+     {DECODER_FACTS, SET(query_bias)}, {SET(ends), SET(attention), SET(gated_mlp), SET(head_norms)}, gguf_read_woven_sections, NULL},
+    {"clip", "Qwen2VLForConditionalGeneration", "qwen2_vl", "projector_type=qwen2vl_merger", false,
+     "{\"hidden_act\": \"quick_gelu\", \"mlp_ratio\": 4, \"temporal_patch_size\": 2}", {SET(tower_facts), SET(qwen2_tower_facts)},
+     {SET(qwen2_tower), SET(qwen2_tower_mlp)}, NULL, NULL, &qwen2_sight},
+    {"clip", "Qwen2_5_VLForConditionalGeneration", "qwen2_5_vl", "projector_type=qwen2.5vl_merger", false,
+     "{\"hidden_act\": \"silu\", \"temporal_patch_size\": 2, \"window_size\": 112, \"tokens_per_second\": 2}",
+     {SET(tower_facts), SET(later_tower_facts)}, {SET(qwen2_tower), SET(qwen25_tower_mlp)}, gguf_read_window_tower, NULL, &qwen2_sight},
+    {"clip", "Qwen3VLForConditionalGeneration", "qwen3_vl", "projector_type=qwen3vl_merger", false,
+     "{\"hidden_act\": \"gelu_pytorch_tanh\", \"temporal_patch_size\": 2}", {SET(tower_facts), SET(later_tower_facts), SET(position_rows)},
+     {SET(qwen3_tower)}, gguf_read_deep_tower, NULL, &qwen3_sight},
 };
 const size_t gguf_arch_count = sizeof gguf_archs / sizeof gguf_archs[0];

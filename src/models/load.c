@@ -159,6 +159,20 @@ static int refuse_extra(const struct model *m, const struct stack_row *text, con
     return rc < 0 ? rc : 0;
 }
 
+/* Config and weights are open: what lies over them, and every weight in its place. */
+static int bind_all(struct model *m, const char *place, const struct stack_row *text, const struct stack_row *vision,
+                    const struct model_lora *loras, size_t n_loras)
+{
+    TRY(quant_folder_open(m->config, place, m->weights, &m->arena, &m->quant));
+    if (n_loras)
+        TRY(lora_open(loras, n_loras, &m->arena, &m->loras));
+    struct file_source src = {m->quant, m->loras};
+    struct weight_source ws = {take_from_file, in_file, &src};
+    TRY(model_bind_weights(m, text, vision, &ws));
+    TRY(lora_all_used(m->loras));
+    return refuse_extra(m, text, vision, folder);
+}
+
 static int load_into(struct model *m, const char *folder, const struct model_lora *loras, size_t n_loras, bool facts_only)
 {
     char path[4096];
@@ -175,14 +189,21 @@ static int load_into(struct model *m, const char *folder, const struct model_lor
         TRY(model_read_config(m, path, &text, &vision));
         TRY(st_open(folder, &m->weights));
     }
-    TRY(quant_folder_open(m->config, path, m->weights, &m->arena, &m->quant));
-    if (n_loras)
-        TRY(lora_open(loras, n_loras, &m->arena, &m->loras));
-    struct file_source src = {m->quant, m->loras};
-    struct weight_source ws = {take_from_file, in_file, &src};
-    TRY(model_bind_weights(m, text, vision, &ws));
-    TRY(lora_all_used(m->loras));
-    return refuse_extra(m, text, vision, folder);
+    return bind_all(m, path, text, vision, loras, n_loras);
+}
+
+/* A GGUF file and that of its tower. */
+static int load_pair(struct model *m, const struct model_files *files)
+{
+    const struct stack_row *text, *vision;
+    if (!gguf_is_file(files->folder))
+        return err_set(NUN_EARG, "%s: a tower of its own (%s) goes with a GGUF file", files->folder, files->mmproj);
+    if (!(m->folder = arena_strdup(&m->arena, files->folder)))
+        return NUN_ENOMEM;
+    TRY(gguf_model_open(files->folder, files->facts_only, &m->config, &m->weights));
+    TRY(gguf_sight_add(files->folder, files->mmproj, &m->config, &m->weights));
+    TRY(model_read_config(m, files->mmproj, &text, &vision));
+    return bind_all(m, files->folder, text, vision, files->loras, files->n_loras);
 }
 
 static int model_new(struct model **out)
@@ -194,15 +215,10 @@ static int model_new(struct model **out)
     return 0;
 }
 
-int model_load(const char *folder, struct model **out)
-{
-    return model_load_with(folder, NULL, 0, out);
-}
-
-static int load(const char *folder, const struct model_lora *loras, size_t n, bool facts_only, struct model **out)
+int model_load_files(const struct model_files *files, struct model **out)
 {
     TRY(model_new(out));
-    int rc = load_into(*out, folder, loras, n, facts_only);
+    int rc = files->mmproj ? load_pair(*out, files) : load_into(*out, files->folder, files->loras, files->n_loras, files->facts_only);
     if (rc < 0) {
         model_free(*out);
         *out = NULL;
@@ -210,14 +226,19 @@ static int load(const char *folder, const struct model_lora *loras, size_t n, bo
     return rc;
 }
 
+int model_load(const char *folder, struct model **out)
+{
+    return model_load_files(&(struct model_files){.folder = folder}, out);
+}
+
 int model_load_with(const char *folder, const struct model_lora *loras, size_t n, struct model **out)
 {
-    return load(folder, loras, n, false, out);
+    return model_load_files(&(struct model_files){.folder = folder, .loras = loras, .n_loras = n}, out);
 }
 
 int model_load_facts(const char *folder, struct model **out)
 {
-    return load(folder, NULL, 0, true, out);
+    return model_load_files(&(struct model_files){.folder = folder, .facts_only = true}, out);
 }
 
 static bool always(void *arg, const char *name)

@@ -49,6 +49,9 @@ int model_load(const char *folder, struct model **out);
 int model_load_facts(const char *folder, struct model **out);
 /* The same under LoRA adapters; a tensor of an adapter that changes nothing of the model is an error. */
 int model_load_with(const char *folder, const struct model_lora *loras, size_t n, struct model **out);
+/* All that a model may lie in: a folder or a GGUF file, the GGUF file of its tower (NULL: none), adapters. */
+struct model_files { const char *folder, *mmproj; const struct model_lora *loras; size_t n_loras; bool facts_only; };
+int model_load_files(const struct model_files *files, struct model **out);
 /* Random weights for a config (borrowed reference is taken), each tensor from (seed, name): normal with
  * the config's initializer_range, norms 1, biases 0. float32, in the model's arena. */
 int model_init(json_t *config, uint64_t seed, struct model **out);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "formats/gguf.h"
+#include "models/gguf_model.h"
 #include "kernels/attention.h"
 #include "kernels/cpu.h"
 #include "models/sight.h"
@@ -62,6 +63,22 @@ static int open_words(struct nun_model *m, const char *folder)
         return 0;
     TRY(path_join(path, sizeof path, folder, row->words));
     return tokenizer_load(path, &m->told);
+}
+
+static int processor_of(const char *mmproj, bool video, struct preprocess_facts *out)
+{
+    json_t *config;
+    TRY(gguf_sight_processor(mmproj, video, &config));
+    int rc = preprocess_read(config, mmproj, out);
+    json_decref(config);
+    return rc;
+}
+
+static int open_processor(struct nun_model *m, const char *mmproj)
+{
+    TRY(processor_of(mmproj, false, &m->preprocess));
+    m->has_preprocess = true;
+    return m->model->facts.video_token ? processor_of(mmproj, true, &m->video_preprocess) : 0;
 }
 
 /* The placeholder's id, where the vocabulary alone has it. */
@@ -158,15 +175,15 @@ int engine_create(struct model *model, const struct nun_model_options *options, 
 
 static int load_model(const char *folder, const struct nun_model_options *o, struct model **out)
 {
-    size_t n = o ? o->n_loras : 0;
-    if (o && o->facts_only)
-        return model_load_facts(folder, out);
-    struct model_lora *list = mem_calloc(MEM_RUNTIME, n + 1, sizeof *list);
+    struct model_files files = {.folder = folder, .mmproj = o ? o->mmproj : NULL, .n_loras = o && !o->facts_only ? o->n_loras : 0,
+                                .facts_only = o && o->facts_only};
+    struct model_lora *list = mem_calloc(MEM_RUNTIME, files.n_loras + 1, sizeof *list);
     if (!list)
         return NUN_ENOMEM;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < files.n_loras; i++)
         list[i] = (struct model_lora){o->loras[i].folder, o->loras[i].scale};
-    int rc = model_load_with(folder, list, n, out);
+    files.loras = list;
+    int rc = model_load_files(&files, out);
     mem_free(list);
     return rc;
 }
@@ -187,7 +204,7 @@ int nun_model_open(const char *folder, const struct nun_model_options *options, 
     if (rc >= 0)
         rc = open_words(m, folder);
     if (rc >= 0)
-        rc = open_preprocess(m, folder);
+        rc = options && options->mmproj ? open_processor(m, options->mmproj) : open_preprocess(m, folder);
     if (rc >= 0)
         rc = open_chat(m, folder, options ? options->chat_template : NULL);
     if (rc >= 0)

@@ -1,0 +1,360 @@
+/* Towers in a GGUF file of their own (llama.cpp's mmproj): the row of gguf_rows.c says which decoder they belong to and
+ * what its names become; here two files become one model. What the writers cut apart (q, k and v; the frames of a
+ * patch) is joined again. */
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "models/gguf_map.h"
+#include "models/gguf_model.h"
+
+/* What keeps the tensors of both. */
+struct pair {
+    struct safetensors *text, *tower;
+    struct arena arena;              /* names, and what was joined */
+    struct st_tensor *tensors;
+    size_t n;
+};
+
+static void pair_free(void *arg)
+{
+    struct pair *p = arg;
+    st_close(p->text);
+    st_close(p->tower);
+    mem_free(p->tensors);
+    arena_free(&p->arena);
+    mem_free(p);
+}
+
+/* ---- config ------------------------------------------------------------------------------------ */
+
+/* Ids of the placeholders, by their spelling in the decoder's vocabulary; one that is not there is left out. */
+static int put_tokens(const struct gguf_sight *s, const char *text_path, json_t *config)
+{
+    struct gguf *g;
+    const struct gguf_value *tokens = NULL;
+    struct span token;
+    TRY(gguf_open(text_path, &g));
+    int rc = gguf_get_array(g, "tokenizer.ggml.tokens", GGUF_STRING, &tokens);
+    size_t at = 0;
+    for (int64_t id = 0; rc == 0 && gguf_next_string(tokens, &at, &token); id++)
+        for (int i = 0; i < 2; i++)
+            if (s->token[i] && span_is(token, s->token[i]))
+                json_object_set_new(config, s->token_key[i], json_integer(id));
+    gguf_close(g);
+    if (rc < 0)
+        return rc;
+    return json_object_get(config, s->token_key[0]) ? 0 : err_set(NUN_EFORMAT, "%s: expected the token %s for pictures in the vocabulary, found none",
+                                                                 text_path, s->token[0]);
+}
+
+/* tower: its own config, with the architecture of the whole. */
+static int whole_config(const struct gguf_sight *s, const char *text_path, const json_t *text, const json_t *tower, json_t **out)
+{
+    unsigned mark = json_mark();
+    json_t *config = json_object(), *decoder = json_copy((json_t *)(uintptr_t)text), *vision = json_copy((json_t *)(uintptr_t)tower);
+    json_object_set(config, "architectures", json_object_get(tower, "architectures"));
+    json_object_set(config, "model_type", json_object_get(tower, "model_type"));
+    json_object_del(vision, "architectures");
+    json_object_del(vision, "model_type");
+    json_object_del(decoder, "architectures");
+    for (const char *const *key = (const char *const[]){"bos_token_id", "eos_token_id", "pad_token_id", NULL}; *key; key++)
+        if (json_object_get(decoder, *key))
+            json_object_set(config, *key, json_object_get(decoder, *key));
+    json_object_set_new(config, "text_config", decoder);
+    json_object_set_new(config, "vision_config", vision);
+    int rc = json_check(mark);
+    if (rc >= 0)
+        rc = put_tokens(s, text_path, config);
+    if (rc < 0)
+        json_decref(config);
+    else
+        *out = config;
+    return rc;
+}
+
+/* ---- tensors ----------------------------------------------------------------------------------- */
+
+static int add(struct pair *p, const struct st_tensor *t, const char *name)
+{
+    struct st_tensor *to = &p->tensors[p->n];
+    *to = *t;
+    if (!(to->name = arena_strdup(&p->arena, name)))
+        return NUN_ENOMEM;
+    p->n++;
+    return 0;
+}
+
+/* out: "before" + `to` + "after" for a name "before" + `from` + "after". */
+static bool replaced(const char *name, const char *from, const char *to, char out[256])
+{
+    const char *at = strstr(name, from);
+    if (!at)
+        return false;
+    return snprintf(out, 256, "%.*s%s%s", (int)(at - name), name, to, at + strlen(from)) < 256;
+}
+
+static int floats_of(struct pair *p, const struct st_tensor *t, size_t extra, float **out)
+{
+    size_t n;
+    TRY(shape_count(&t->shape, &n));
+    if (!(*out = arena_array(&p->arena, n + extra + 1, sizeof **out)))
+        return NUN_ENOMEM;
+    return dtype_to_f32(t->dtype, t->data, *out, n);
+}
+
+/* q, k and v one after the other, as floats. */
+static int add_joined(struct pair *p, const struct st_tensor *q)
+{
+    static const char *const parts[] = {".q.", ".k.", ".v."};
+    struct st_tensor out = *q;
+    float *all = NULL;
+    char name[256];
+    size_t n;
+    TRY(shape_count(&q->shape, &n));
+    for (int i = 0; i < 3; i++) {
+        const struct st_tensor *t;
+        float *one;
+        if (!replaced(q->name, ".q.", parts[i], name))
+            return err_set(NUN_ELIMIT, "%s: the name is too long", q->name);
+        TRY(st_need(p->tower, span_str(name), &q->shape, &t));
+        TRY(floats_of(p, t, i ? 0 : 2 * n, &one));
+        all = i ? all : one;
+        memcpy(all + (size_t)i * n, one, n * (i ? sizeof *one : 0));
+    }
+    out.shape.d[0] *= 3;
+    out.dtype = DT_F32;
+    out.data = all;
+    out.bytes = 3 * n * sizeof *all;
+    return replaced(q->name, ".q.", ".qkv.", name) ? add(p, &out, name) : err_set(NUN_ELIMIT, "%s: the name is too long", q->name);
+}
+
+/* [H, C, P, P] of two frames as [H, C, 2, P, P]. */
+static int add_frames(struct pair *p, const struct st_tensor *first, const struct st_tensor *second)
+{
+    struct st_tensor out = *first;
+    const int64_t *d = first->shape.d;
+    float *a, *b, *both;
+    size_t n;
+    if (first->shape.n != 4 || !shape_eq(&first->shape, &second->shape))
+        return err_set(NUN_EFORMAT, "%s: the frames of a patch do not fit each other", first->name);
+    TRY(shape_count(&first->shape, &n));
+    TRY(floats_of(p, first, 0, &a));
+    TRY(floats_of(p, second, 0, &b));
+    if (!(both = arena_array(&p->arena, 2 * n + 1, sizeof *both)))
+        return NUN_ENOMEM;
+    size_t area = (size_t)(d[2] * d[3]);
+    for (size_t i = 0; area && i < n / area; i++) {
+        memcpy(both + 2 * i * area, a + i * area, area * sizeof *a);
+        memcpy(both + (2 * i + 1) * area, b + i * area, area * sizeof *b);
+    }
+    out.shape = (struct shape){5, {d[0], d[1], 2, d[2], d[3]}};
+    out.dtype = DT_F32;
+    out.data = both;
+    out.bytes = 2 * n * sizeof *both;
+    return add(p, &out, first->name);
+}
+
+/* Features of inner layers are numbered by the layer there, by their turn here. */
+static int add_deep(struct pair *p, const struct st_tensor *t, const char *at, const json_t *layers)
+{
+    char name[256];
+    int layer = 0, used = 0;
+    size_t i;
+    const json_t *one;
+    if (sscanf(at, GGUF_DEEP ".%d%n", &layer, &used) == 1)
+        json_array_foreach(layers, i, one)
+            if (json_integer_value(one) == layer) {
+                snprintf(name, sizeof name, "%.*s" GGUF_DEEP ".%zu%s", (int)(at - t->name), t->name, i, at + used);
+                return add(p, t, name);
+            }
+    return err_set(NUN_EFORMAT, "%s: expected at one of the layers whose states are features", t->name);
+}
+
+static int add_tower(struct pair *p, const struct st_tensor *t, const json_t *vision)
+{
+    char name[256];
+    const char *deep = strstr(t->name, GGUF_DEEP);
+    bool second = replaced(t->name, GGUF_SECOND_FRAME, ".weight", name), part = strstr(t->name, ".attn.k.") || strstr(t->name, ".attn.v.");
+    if (second || part)
+        return 0; /* come with the first */
+    if (strstr(t->name, ".attn.q."))
+        return add_joined(p, t);
+    if (deep)
+        return add_deep(p, t, deep, json_object_get(vision, "deepstack_visual_indexes"));
+    const struct st_tensor *more = replaced(t->name, ".weight", GGUF_SECOND_FRAME, name) ? st_find(p->tower, span_str(name)) : NULL;
+    return more ? add_frames(p, t, more) : add(p, t, t->name);
+}
+
+static int add_all(struct pair *p, const struct gguf_sight *s, const json_t *vision)
+{
+    char name[256];
+    size_t from = strlen(s->text_from);
+    for (size_t i = 0; i < st_count(p->text); i++) {
+        const struct st_tensor *t = st_at(p->text, i);
+        bool fits = !strncmp(t->name, s->text_from, from);
+        snprintf(name, sizeof name, "%s%s", fits ? s->text_to : "", t->name + (fits ? from : 0));
+        TRY(add(p, t, name));
+    }
+    for (size_t i = 0; i < st_count(p->tower); i++)
+        TRY(add_tower(p, st_at(p->tower, i), vision));
+    return 0;
+}
+
+/* ---- both files -------------------------------------------------------------------------------- */
+
+static int sight_of_config(const json_t *config, const char *path, const struct gguf_sight **out)
+{
+    const char *name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
+    for (size_t i = 0; i < gguf_arch_count; i++)
+        if (gguf_archs[i].sight && name && !strcmp(gguf_archs[i].architecture, name)) {
+            *out = gguf_archs[i].sight;
+            return 0;
+        }
+    return err_set(NUN_EUNSUP, "%s: expected a tower (general.architecture clip), found a model (%s)", path, name ? name : "");
+}
+
+static int check_decoder(const struct gguf_sight *s, const json_t *text, const char *path)
+{
+    const char *name = json_string_value(json_array_get(json_object_get(text, "architectures"), 0));
+    if (name && !strcmp(name, s->decoder))
+        return 0;
+    return err_set(NUN_EUNSUP, "%s: the tower belongs to a decoder of %s, the model is %s", path, s->decoder, name ? name : "");
+}
+
+/* p->tower is there; *weights is taken over on success. */
+static int join(struct pair *p, const char *text_path, const char *path, const json_t *tower, json_t **config, struct safetensors **weights)
+{
+    const struct gguf_sight *s;
+    json_t *whole = NULL;
+    TRY(sight_of_config(tower, path, &s));
+    TRY(check_decoder(s, *config, path));
+    p->tensors = mem_calloc(MEM_MODEL, st_count(*weights) + st_count(p->tower) + 1, sizeof *p->tensors);
+    if (!p->tensors)
+        return NUN_ENOMEM;
+    TRY(whole_config(s, text_path, *config, tower, &whole));
+    struct safetensors *both = NULL;
+    p->text = *weights;
+    int rc = add_all(p, s, tower);
+    if (rc >= 0)
+        rc = st_open_views(path, p->tensors, p->n, p, pair_free, &both);
+    if (rc < 0) {
+        p->text = NULL;
+        json_decref(whole);
+        return rc;
+    }
+    json_decref(*config);
+    *config = whole;
+    *weights = both;
+    return 0;
+}
+
+int gguf_sight_add(const char *text_path, const char *path, json_t **config, struct safetensors **weights)
+{
+    struct pair *p = mem_calloc(MEM_MODEL, 1, sizeof *p);
+    json_t *tower = NULL;
+    if (!p)
+        return NUN_ENOMEM;
+    arena_init(&p->arena, MEM_MODEL, 0);
+    int rc = gguf_model_open(path, false, &tower, &p->tower);
+    if (rc >= 0)
+        rc = join(p, text_path, path, tower, config, weights);
+    json_decref(tower);
+    if (rc < 0)
+        pair_free(p);
+    return rc < 0 ? rc : 0;
+}
+
+/* ---- the processor ----------------------------------------------------------------------------- */
+
+static json_t *colours(const struct gguf *g, const char *key)
+{
+    const struct gguf_value *v = NULL;
+    if (gguf_get_array(g, key, GGUF_F32, &v) != 0)
+        return NULL;
+    json_t *list = json_array();
+    for (size_t i = 0; i < v->count; i++)
+        json_array_append_new(list, gguf_real((float)gguf_item_double(v, i)));
+    return list;
+}
+
+int gguf_sight_processor(const char *path, bool video, json_t **out)
+{
+    const struct gguf_arch *arch;
+    struct gguf *g;
+    int64_t patch = 0;
+    unsigned mark = json_mark();
+    TRY(gguf_open(path, &g));
+    int rc = gguf_arch_of_file(g, path, &arch);
+    const char *text = rc >= 0 && arch->sight ? arch->sight->processor[video] : NULL;
+    json_t *o = text ? json_loads(text, 0, NULL) : NULL;
+    if (rc >= 0 && !text)
+        rc = err_set(NUN_EUNSUP, "%s: it does not say how pictures are prepared", path);
+    if (rc >= 0)
+        rc = gguf_get_int(g, "clip.vision.patch_size", 1, 1 << 12, &patch);
+    if (rc >= 0) {
+        json_object_set_new(o, "patch_size", json_integer(patch));
+        json_object_set_new(o, "image_mean", colours(g, "clip.vision.image_mean"));
+        json_object_set_new(o, "image_std", colours(g, "clip.vision.image_std"));
+        rc = json_check(mark);
+    }
+    gguf_close(g);
+    if (rc < 0)
+        json_decref(o);
+    else
+        *out = o;
+    return rc < 0 ? rc : 0;
+}
+
+/* ---- what the rows cannot say ------------------------------------------------------------------ */
+
+/* How many pairs turn by time, row and column; a fourth number is 0. */
+static int read_sections(struct gguf_in *in, bool woven)
+{
+    char key[128];
+    const struct gguf_value *v = NULL;
+    int rc = gguf_get_array(in->g, gguf_key(in->arch, "rope.dimension_sections", key), GGUF_I32, &v);
+    if (rc < 0)
+        return rc;
+    if (rc > 0 || v->count < 3 || v->count > 4 || (v->count == 4 && gguf_item_int(v, 3)))
+        return err_set(NUN_EFORMAT, "%s: %s: expected three numbers", in->place, key);
+    json_object_set_new(in->config, "rope_scaling",
+                        json_pack("{s:s, s:[III], s:b}", "type", "mrope", "mrope_section", (json_int_t)gguf_item_int(v, 0),
+                                  (json_int_t)gguf_item_int(v, 1), (json_int_t)gguf_item_int(v, 2), "mrope_interleaved", woven));
+    return 0;
+}
+
+int gguf_read_sections(struct gguf_in *in)
+{
+    return read_sections(in, false);
+}
+
+int gguf_read_woven_sections(struct gguf_in *in)
+{
+    return read_sections(in, true);
+}
+
+/* Every n-th layer sees all patches. */
+int gguf_read_window_tower(struct gguf_in *in)
+{
+    int64_t every = 0, layers = gguf_config_int(in->config, "depth", 0);
+    TRY(gguf_get_int(in->g, "clip.vision.n_wa_pattern", 1, 1 << 12, &every));
+    json_t *list = json_array();
+    for (int64_t i = every; every && i <= layers; i += every)
+        json_array_append_new(list, json_integer(i - 1));
+    json_object_set_new(in->config, "fullatt_block_indexes", list);
+    return 0;
+}
+
+int gguf_read_deep_tower(struct gguf_in *in)
+{
+    const struct gguf_value *v = NULL;
+    int rc = gguf_get_array(in->g, "clip.vision.is_deepstack_layers", GGUF_BOOL, &v);
+    json_t *list = json_array();
+    for (size_t i = 0; rc == 0 && i < v->count; i++)
+        if (gguf_item_bool(v, i))
+            json_array_append_new(list, json_integer((json_int_t)i));
+    json_object_set_new(in->config, "deepstack_visual_indexes", list);
+    return rc < 0 ? rc : 0;
+}

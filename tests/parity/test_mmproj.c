@@ -1,0 +1,143 @@
+/* Models of two GGUF files, decoder and tower, as another engine's converter writes them, against the reference numbers of
+ * their folders; and pairs that do not belong together. Skipped where the fixtures are absent. */
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <stdio.h>
+
+#include "../check.h"
+#include "base/file.h"
+#include "formats/json.h"
+#include "formats/safetensors.h"
+#include "nunchi/nunchi.h"
+#include "runtime/timeline.h"
+
+#define FIXTURES "../shared/fixtures/"
+#define PAIRS "tests/data/mmproj/"
+enum { PATH = 512, GREEDY = 16, IDS = 128 };
+
+/* Greatest distance seen was 1e-5. */
+static const double NEAR = 5e-5;
+
+/* The pair with the folder's own limits of pixels, of which GGUF does not speak. */
+static void open_pair(const char *name, const char *folder, struct nun_model **out)
+{
+    char text[PATH], tower[PATH];
+    snprintf(text, sizeof text, PAIRS "%s.gguf", name);
+    snprintf(tower, sizeof tower, PAIRS "mmproj-%s.gguf", name);
+    check_ok(nun_model_open(text, &(struct nun_model_options){.threads = 2, .compute = NUN_F32, .mmproj = tower}, out));
+    assert_true((*out)->has_preprocess && (*out)->tokenizer && (*out)->chat.template);
+    check_ok(preprocess_open(folder, PREPROCESS_PICTURES, &(*out)->preprocess));
+    check_ok(preprocess_open(folder, PREPROCESS_VIDEOS, &(*out)->video_preprocess));
+}
+
+static int pictures_of(const struct nun_model *m, const char *folder, const json_t *one, struct picture *out[4])
+{
+    const json_t *images = json_object_get(one, "images"), *frames = json_array_get(json_object_get(one, "videos"), 0);
+    const char *list[8];
+    char paths[8][PATH + 32];
+    int n = 0;
+    for (size_t i = 0; i < 8 && i < json_array_size(frames ? frames : images); i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/verify/%s", folder, json_string_value(json_array_get(frames ? frames : images, i)));
+        list[i] = paths[i];
+    }
+    if (frames)
+        check_ok(picture_from_files(m, list, (int)json_array_size(frames), 0.5, 1, &out[n++]));
+    for (size_t i = 0; !frames && i < json_array_size(images); i++)
+        check_ok(picture_from_files(m, &list[i], 1, 0, 1, &out[n++]));
+    return n;
+}
+
+static void check_last(const char *folder, const char *name, const float *got, size_t vocab)
+{
+    char path[PATH + 32], key[64];
+    struct safetensors *st;
+    snprintf(path, sizeof path, "%s/verify/expected.safetensors", folder);
+    snprintf(key, sizeof key, "%s/logits", name);
+    check_ok(st_open(path, &st));
+    const struct st_tensor *t = st_find(st, span_str(key));
+    assert_true(t && t->shape.d[1] == (int64_t)vocab);
+    const float *want = (const float *)t->data + (size_t)(t->shape.d[0] - 1) * vocab;
+    for (size_t i = 0; i < vocab; i++)
+        if (!(fabs((double)got[i] - want[i]) < NEAR))
+            fail_msg("%s: logit %zu: %g, expected %g", name, i, got[i], want[i]);
+    st_close(st);
+}
+
+static void check_case(struct nun_model *m, const char *folder, const json_t *one)
+{
+    const json_t *list = json_object_get(one, "input_ids"), *greedy = json_object_get(one, "greedy");
+    struct nun_timeline *t;
+    struct picture *pictures[4];
+    int32_t ids[IDS];
+    const float *logits;
+    size_t n = json_array_size(list), vocab;
+    assert_true(n <= IDS);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)json_integer_value(json_array_get(list, i));
+    int count = pictures_of(m, folder, one, pictures);
+    check_ok(nun_timeline_create(m, &t));
+    check_ok(timeline_append(t, ids, n, pictures, (size_t)count));
+    check_ok(nun_timeline_prefill(t));
+    check_ok(nun_timeline_logits(t, &logits, &vocab));
+    check_last(folder, json_string_value(json_object_get(one, "name")), logits, vocab);
+    check_ok(nun_generate(t, &(struct nun_generate_options){.max_tokens = GREEDY, .ignore_eos = true}, NULL));
+    const int32_t *all = nun_timeline_tokens(t, &vocab);
+    for (size_t i = 0; i < GREEDY; i++)
+        assert_int_equal(all[n + i], json_integer_value(json_array_get(greedy, i)));
+    nun_timeline_free(t);
+}
+
+static void test_pair(void **state)
+{
+    char folder[PATH], path[PATH + 32];
+    struct nun_model *m;
+    json_t *file;
+    const json_t *one;
+    size_t i;
+    snprintf(folder, sizeof folder, FIXTURES "%s", (const char *)*state);
+    if (!file_is_dir(folder))
+        skip();
+    snprintf(path, sizeof path, "%s/verify/case.json", folder);
+    check_ok(json_load_file_limited(path, &file));
+    open_pair(*state, folder, &m);
+    json_array_foreach(json_object_get(file, "cases"), i, one)
+        check_case(m, folder, one);
+    assert_int_equal(i, 4);
+    nun_model_close(m);
+    json_decref(file);
+}
+
+/* Without its tower it is a model of text. */
+static void test_alone(void **state)
+{
+    struct nun_model *m;
+    struct nun_model_info info;
+    check_ok(nun_model_open(PAIRS "qwen2-vl.gguf", &(struct nun_model_options){.threads = 1}, &m));
+    nun_model_info(m, &info);
+    assert_string_equal(info.architecture, "Qwen2ForCausalLM");
+    nun_model_close(m);
+}
+
+static void test_refused(void **state)
+{
+    struct nun_model *m;
+    check_fails(NUN_EUNSUP, "belongs to a decoder of Qwen3ForCausalLM",
+                nun_model_open(PAIRS "qwen2-vl.gguf", &(struct nun_model_options){.mmproj = PAIRS "mmproj-qwen3-vl.gguf"}, &m));
+    check_fails(NUN_EUNSUP, "expected a tower",
+                nun_model_open(PAIRS "qwen2-vl.gguf", &(struct nun_model_options){.mmproj = PAIRS "qwen2-vl.gguf"}, &m));
+    check_fails(NUN_EARG, "goes with a GGUF file",
+                nun_model_open("tests/data", &(struct nun_model_options){.mmproj = PAIRS "mmproj-qwen3-vl.gguf"}, &m));
+    assert_true(nun_model_open(PAIRS "mmproj-qwen2-vl.gguf", NULL, &m) < 0);
+    assert_true(nun_model_open(PAIRS "qwen2-vl.gguf", &(struct nun_model_options){.mmproj = PAIRS "absent.gguf"}, &m) < 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        {"qwen2-vl", test_pair, NULL, NULL, (void *)(uintptr_t)"qwen2-vl"},
+        {"qwen3-vl", test_pair, NULL, NULL, (void *)(uintptr_t)"qwen3-vl"},
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests_name("mmproj", tests, NULL, NULL);
+}
