@@ -170,7 +170,7 @@ static int bind_all(struct model *m, const char *place, const struct stack_row *
     struct weight_source ws = {take_from_file, in_file, &src};
     TRY(model_bind_weights(m, text, vision, &ws));
     TRY(lora_all_used(m->loras));
-    return refuse_extra(m, text, vision, folder);
+    return refuse_extra(m, text, vision, m->folder);
 }
 
 static int load_into(struct model *m, const char *folder, const struct model_lora *loras, size_t n_loras, bool facts_only)
