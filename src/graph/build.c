@@ -97,11 +97,25 @@ struct g_tensor *g_attention_near(struct graph *g, struct g_tensor *q, struct g_
     return g_op(g, OP_attention, &a, 5, IN(q, k, v, spans, bias));
 }
 
+struct g_tensor *g_attention_sunk(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
+                                  struct g_tensor *spans, struct g_tensor *sinks, float scale)
+{
+    union g_attr a = {.attention = {scale, 0}};
+    return g_op(g, OP_attention, &a, 6, IN(q, k, v, spans, NULL, sinks));
+}
+
 struct g_tensor *g_attention_cached(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
                                     struct g_tensor *state, int layer, float scale, float softcap, int window)
 {
+    return g_attention_cached_sunk(g, q, k, v, state, NULL, layer, scale, softcap, window);
+}
+
+struct g_tensor *g_attention_cached_sunk(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
+                                         struct g_tensor *state, struct g_tensor *sinks, int layer, float scale,
+                                         float softcap, int window)
+{
     union g_attr a = {.cached = {scale, softcap, layer, window}};
-    return g_op(g, OP_attention_cached, &a, 4, IN(q, k, v, state));
+    return g_op(g, OP_attention_cached, &a, 5, IN(q, k, v, state, sinks));
 }
 
 struct g_tensor *g_window_spans(struct graph *g, struct g_tensor *spans, int window)
@@ -140,16 +154,16 @@ struct g_tensor *g_scale(struct graph *g, struct g_tensor *x, float s)
     return g_op(g, OP_scale, &a, 1, IN(x));
 }
 
-struct g_tensor *g_clamp(struct graph *g, struct g_tensor *x, float limit)
+struct g_tensor *g_clamp(struct graph *g, struct g_tensor *x, float low, float high)
 {
-    union g_attr a = {.scale = {limit}};
+    union g_attr a = {.clamp = {low, high}};
     return g_op(g, OP_clamp, &a, 1, IN(x));
 }
 
-struct g_tensor *g_positions(struct graph *g, struct g_tensor *pos, int times)
+struct g_tensor *g_positions(struct graph *g, struct g_tensor *pos, int times, struct g_tensor *slopes)
 {
     union g_attr a = {.rows = {times}};
-    return g_op(g, OP_positions, &a, 1, IN(pos));
+    return g_op(g, OP_positions, &a, 2, IN(pos, slopes));
 }
 
 struct g_tensor *g_affine(struct graph *g, struct g_tensor *x, struct g_tensor *log_scale, struct g_tensor *shift)

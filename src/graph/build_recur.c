@@ -32,6 +32,12 @@ struct g_tensor *g_ssd_scan(struct graph *g, struct g_tensor *const in[6], int g
     return g_op(g, OP_ssd_scan, &a, 7, IN(in[0], where, in[1], in[2], in[3], in[4], in[5]));
 }
 
+struct g_tensor *g_delta_scan(struct graph *g, struct g_tensor *const in[6], int groups, struct g_tensor *where, int64_t at)
+{
+    union g_attr a = {.recur = {.at = at, .groups = groups}};
+    return g_op(g, OP_delta_scan, &a, 7, IN(in[0], where, in[1], in[2], in[3], in[4], in[5]));
+}
+
 struct g_tensor *g_rg_lru(struct graph *g, struct g_tensor *x, struct g_tensor *gate_x, struct g_tensor *gate_a,
                           struct g_tensor *param, struct g_tensor *where, int64_t at)
 {

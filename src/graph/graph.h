@@ -61,7 +61,8 @@ union g_attr {
     struct { bool b_transposed, a_transposed; } matmul;
     struct { int axis; int64_t from, to, full; } range; /* slice, slice_grad, concat (axis only) */
     struct { int perm[4]; } transpose;
-    struct { float factor; } scale;                     /* scale; clamp: the limit */
+    struct { float factor; } scale;                     /* scale */
+    struct { float low, high; } clamp;                  /* clamp, clamp_dx */
     struct { float p; uint64_t stream; } dropout;
     struct { int patch; } unfold;
     struct { int stride, before, after, groups; enum act_kind act; } conv2d; /* conv2d*: padding before and after the map */
@@ -149,6 +150,12 @@ struct g_tensor *g_attention(struct graph *g, struct g_tensor *q, struct g_tenso
 /* The same with bias F32 [W,H,Tq,Tk] added to the scores: sequence b has that of b % W. */
 struct g_tensor *g_attention_near(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
                                   struct g_tensor *spans, struct g_tensor *bias, float scale);
+/* The same with sinks F32 [H], scores that no value answers (NULL: none). */
+struct g_tensor *g_attention_sunk(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
+                                  struct g_tensor *spans, struct g_tensor *sinks, float scale);
+struct g_tensor *g_attention_cached_sunk(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
+                                         struct g_tensor *state, struct g_tensor *sinks, int layer, float scale,
+                                         float softcap, int window);
 struct g_tensor *g_attention_cached(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
                                     struct g_tensor *state, int layer, float scale, float softcap, int window);
 struct g_tensor *g_window_spans(struct graph *g, struct g_tensor *spans, int window);
@@ -158,6 +165,7 @@ struct g_tensor *g_conv1d(struct graph *g, struct g_tensor *x, struct g_tensor *
 struct g_tensor *g_selective_scan(struct graph *g, struct g_tensor *const in[6], struct g_tensor *where, int64_t at);
 struct g_tensor *g_ssd_scan(struct graph *g, struct g_tensor *const in[6], int groups, float dt_min, float dt_max,
                             struct g_tensor *where, int64_t at);
+struct g_tensor *g_delta_scan(struct graph *g, struct g_tensor *const in[6], int groups, struct g_tensor *where, int64_t at);
 struct g_tensor *g_rg_lru(struct graph *g, struct g_tensor *x, struct g_tensor *gate_x, struct g_tensor *gate_a,
                           struct g_tensor *param, struct g_tensor *where, int64_t at);
 struct g_tensor *g_token_shift(struct graph *g, struct g_tensor *x, int n, struct g_tensor *const *mix,
@@ -169,8 +177,8 @@ struct g_tensor *g_glu(struct graph *g, struct g_tensor *gate, struct g_tensor *
 struct g_tensor *g_add(struct graph *g, struct g_tensor *x, struct g_tensor *y);
 struct g_tensor *g_mul(struct graph *g, struct g_tensor *x, struct g_tensor *y);
 struct g_tensor *g_scale(struct graph *g, struct g_tensor *x, float s);
-struct g_tensor *g_clamp(struct graph *g, struct g_tensor *x, float limit);
-struct g_tensor *g_positions(struct graph *g, struct g_tensor *pos, int times);
+struct g_tensor *g_clamp(struct graph *g, struct g_tensor *x, float low, float high);
+struct g_tensor *g_positions(struct graph *g, struct g_tensor *pos, int times, struct g_tensor *slopes);
 struct g_tensor *g_affine(struct graph *g, struct g_tensor *x, struct g_tensor *log_scale, struct g_tensor *shift);
 struct g_tensor *g_dropout(struct graph *g, struct g_tensor *x, float p); /* x itself unless training and p > 0 */
 struct g_tensor *g_softmax(struct graph *g, struct g_tensor *x);

@@ -34,6 +34,19 @@ static const struct g_tensor *bias_of(const struct g_tensor *t)
     return at < t->n_in ? t->in[at] : NULL;
 }
 
+/* A score more of each head, [H], that no value answers. NULL: none. */
+static const struct g_tensor *sinks_of(const struct g_tensor *t)
+{
+    int at = t->op == OP_attention ? 5 : t->op == OP_attention_cached ? 4 : 6;
+    return at < t->n_in ? t->in[at] : NULL;
+}
+
+static int check_sinks(const char *op, const struct g_tensor *t, int64_t heads)
+{
+    const struct g_tensor *s = sinks_of(t);
+    return !s || (s->dt == DT_F32 && g_count(s) == heads) ? 0 : misfit(op, t->in[0], s);
+}
+
 static int check_bias(const char *op, const struct g_tensor *t)
 {
     const struct g_tensor *bias = bias_of(t);
@@ -59,6 +72,7 @@ static int check_inputs(const char *op, const struct g_tensor *t)
     if (spans->dt != DT_I32 || spans->shape.d[0] != s.B || spans->shape.d[1] != s.Tq || s.S < 1 || s.S > ATTN_SPANS ||
         spans->shape.d[2] % 2)
         return misfit(op, q, spans);
+    TRY(check_sinks(op, t, s.H));
     return check_bias(op, t);
 }
 
@@ -98,7 +112,8 @@ static struct attn job_of(const struct g_tensor *t, int64_t b, int h)
         .bias_query = (ptrdiff_t)s.Tk, .bias_head = (ptrdiff_t)(s.Tq * s.Tk),
         .spans = g_i32(t->in[3]) + b * s.Tq * 2 * s.S, .span_stride = 2 * s.S, .n_spans = s.S, .keys = (int32_t)s.Tk,
         .k = {.data = g_f32(t->in[1]) + at, .stride = stride}, .v = {.data = g_f32(t->in[2]) + at, .stride = stride},
-        .scale = t->attr.attention.scale, .softcap = t->attr.attention.softcap};
+        .scale = t->attr.attention.scale, .softcap = t->attr.attention.softcap,
+        .sinks = sinks_of(t) ? g_f32(sinks_of(t)) + (int64_t)h * group : NULL};
 }
 
 enum { PART = 32 }; /* rows of a share when the heads alone do not make enough */
@@ -141,8 +156,9 @@ void grad_attention(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
 {
     struct g_tensor *q = t->in[0], *k = t->in[1], *v = t->in[2];
     struct g_tensor *bias = t->n_in > 4 ? t->in[4] : NULL;
-    struct g_tensor *in[] = {q, k, v, t->in[3], dt, bias};
-    struct g_tensor *all = g_op(g, OP_attention_grad, &t->attr, 6, in);
+    struct g_tensor *sinks = t->n_in > 5 ? t->in[5] : NULL;
+    struct g_tensor *in[] = {q, k, v, t->in[3], dt, bias, sinks};
+    struct g_tensor *all = g_op(g, OP_attention_grad, &t->attr, 7, in);
     if (!all)
         return;
     size_t nq = (size_t)g_count(q), nk = (size_t)g_count(k);
@@ -152,8 +168,11 @@ void grad_attention(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
         g_grad_add(g, k, g_view(g, all, nq, k->shape));
     if (g_wants(v))
         g_grad_add(g, v, g_view(g, all, nq + nk, v->shape));
+    size_t nb = bias ? (size_t)g_count(bias) : 0;
     if (g_wants(bias))
         g_grad_add(g, bias, g_view(g, all, nq + 2 * nk, bias->shape));
+    if (g_wants(sinks))
+        g_grad_add(g, sinks, g_view(g, all, nq + 2 * nk + nb, sinks->shape));
 }
 
 int shape_attention_grad(struct g_tensor *t)
@@ -163,7 +182,9 @@ int shape_attention_grad(struct g_tensor *t)
         return misfit("attention_grad", t->in[0], t->in[4]);
     t->dt = DT_F32;
     const struct g_tensor *bias = bias_of(t);
-    t->shape = SHAPE1(g_count(t->in[0]) + g_count(t->in[1]) + g_count(t->in[2]) + (bias ? g_count(bias) : 0));
+    const struct g_tensor *sinks = sinks_of(t);
+    t->shape = SHAPE1(g_count(t->in[0]) + g_count(t->in[1]) + g_count(t->in[2]) + (bias ? g_count(bias) : 0) +
+                      (sinks ? g_count(sinks) : 0));
     return 0;
 }
 
@@ -185,20 +206,24 @@ static struct attn_grad grad_job(const struct g_tensor *t, int64_t b, int h)
     g.dk = dk + at_k;
     g.dv = dv + at_k;
     g.dbias = g.a.bias ? dbias + (g.a.bias - g_f32(bias_of(t))) : NULL;
+    float *dsinks = dbias + (bias_of(t) ? g_count(bias_of(t)) : 0);
+    g.dsinks = g.a.sinks ? dsinks + (g.a.sinks - g_f32(sinks_of(t))) : NULL;
     return g;
 }
 
-/* Sequences that share a bias are one thread's, in order: their gradients add up. */
+/* Sequences that share a bias, or sinks, are one thread's, in order: their gradients add up. */
 void run_attention_grad(const struct g_tensor *t, const struct g_env *env)
 {
     struct sizes s = sizes_of(t);
     char *scratch = (char *)env->scratch + attn_grad_scratch_bytes(s.D) * (size_t)env->par.ith;
-    int64_t apart = bias_of(t) ? bias_of(t)->shape.d[0] : s.B, group = s.H / s.Hkv;
+    int64_t apart = sinks_of(t) ? 1 : bias_of(t) ? bias_of(t)->shape.d[0] : s.B, group = s.H / s.Hkv;
     for (int64_t i = env->par.ith; i < apart * s.Hkv; i += env->par.nth)
         for (int64_t b = i / s.Hkv; b < s.B; b += apart) {
             struct attn_grad g = grad_job(t, b, (int)(i % s.Hkv));
-            if (g.dbias && b < apart)
+            if (g.dbias && b < bias_of(t)->shape.d[0])
                 memset(g.dbias, 0, (size_t)(group * s.Tq * s.Tk) * sizeof(float));
+            if (g.dsinks && b == 0)
+                memset(g.dsinks, 0, (size_t)group * sizeof(float));
             env->kernels->attention_grad(&g, scratch);
         }
 }
@@ -251,7 +276,7 @@ int shape_attention_cached(struct g_tensor *t)
         return misfit("attention_cached", q, k);
     t->dt = DT_F32;
     t->shape = q->shape;
-    return 0;
+    return check_sinks("attention_cached", t, q->shape.d[1]);
 }
 
 /* Of one thread: the kernel's, then queries and results that are turned. */
@@ -356,7 +381,8 @@ static void attend(const struct g_tensor *t, const struct g_env *env, const stru
         .spans = spans[0], .span_stride = 6, .n_spans = 3,
         .keys = r->page_stride * KV_PAGE,
         .k = {.pages = pages, .offset = h * KV_PAGE * row_bytes, .stride = D, .dt = step->k},
-        .scale = t->attr.cached.scale, .softcap = t->attr.cached.softcap};
+        .scale = t->attr.cached.scale, .softcap = t->attr.cached.softcap,
+        .sinks = sinks_of(t) ? g_f32(sinks_of(t)) + (ptrdiff_t)h * group + from : NULL};
     a.v = a.k;
     if (t->in[2]) {
         a.v.offset = Hkv * KV_PAGE * row_bytes + h * KV_PAGE * (ptrdiff_t)attn_row_bytes(step->v, D);

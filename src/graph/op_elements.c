@@ -181,8 +181,8 @@ void grad_mul(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
 
 int shape_clamp(struct g_tensor *t)
 {
-    if (!(t->attr.scale.factor > 0))
-        return err_set(NUN_EARG, "clamp: expected a positive limit, found %g", (double)t->attr.scale.factor);
+    if (!(t->attr.clamp.low < t->attr.clamp.high))
+        return err_set(NUN_EARG, "clamp: expected a range, found [%g, %g]", (double)t->attr.clamp.low, (double)t->attr.clamp.high);
     return op_like(t, 0);
 }
 void cost_clamp(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
@@ -192,10 +192,10 @@ void cost_clamp(const struct graph *g, const struct g_tensor *t, struct g_cost *
 void run_clamp(const struct g_tensor *t, const struct g_env *env)
 {
     struct op_range r = op_my_values(t, env);
-    float limit = t->attr.scale.factor;
+    float low = t->attr.clamp.low, high = t->attr.clamp.high;
     for (size_t i = r.lo; i < r.hi; i++) { /* not a number stays so */
         float x = g_f32(t->in[0])[i];
-        g_f32(t)[i] = x > limit ? limit : x < -limit ? -limit : x;
+        g_f32(t)[i] = x > high ? high : x < low ? low : x;
     }
 }
 void grad_clamp(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
@@ -216,9 +216,11 @@ void cost_clamp_dx(const struct graph *g, const struct g_tensor *t, struct g_cos
 void run_clamp_dx(const struct g_tensor *t, const struct g_env *env)
 {
     struct op_range r = op_my_values(t, env);
-    float limit = t->attr.scale.factor;
-    for (size_t i = r.lo; i < r.hi; i++)
-        g_f32(t)[i] = fabsf(g_f32(t->in[0])[i]) <= limit ? g_f32(t->in[1])[i] : 0;
+    float low = t->attr.clamp.low, high = t->attr.clamp.high;
+    for (size_t i = r.lo; i < r.hi; i++) {
+        float x = g_f32(t->in[0])[i];
+        g_f32(t)[i] = x >= low && x <= high ? g_f32(t->in[1])[i] : 0;
+    }
 }
 
 int shape_scale(struct g_tensor *t)

@@ -46,8 +46,11 @@ void grad_rope(struct graph *g, struct g_tensor *t, struct g_tensor *dt)
 
 int shape_positions(struct g_tensor *t)
 {
+    const struct g_tensor *slopes = t->n_in > 1 ? t->in[1] : NULL;
     if (t->in[0]->dt != DT_I32 || t->attr.rows.rows < 1)
         return op_bad(t, 0, "I32 positions, and a number of times");
+    if (slopes && (slopes->dt != DT_F32 || g_count(slopes) != t->attr.rows.rows))
+        return op_bad(t, 1, "F32, a slope for each time");
     t->dt = DT_F32;
     t->shape = SHAPE2(g_count(t->in[0]), t->attr.rows.rows);
     return 0;
@@ -56,10 +59,14 @@ void cost_positions(const struct graph *g, const struct g_tensor *t, struct g_co
 {
     op_cost(t, 1, out);
 }
+static float rounded(float x) { return dtype_bf16_to_f32(dtype_f32_to_bf16(x)); }
 void run_positions(const struct g_tensor *t, const struct g_env *env)
 {
+    const struct g_tensor *slopes = t->n_in > 1 ? t->in[1] : NULL;
     struct op_range r = op_my_rows(t, env);
     size_t n = (size_t)g_last(t);
-    for (size_t i = r.lo * n; i < r.hi * n; i++)
-        g_f32(t)[i] = (float)g_i32(t->in[0])[i / n];
+    for (size_t i = r.lo * n; i < r.hi * n; i++) {
+        float at = (float)g_i32(t->in[0])[i / n];
+        g_f32(t)[i] = slopes ? rounded(rounded(g_f32(slopes)[i % n]) * rounded(at)) : at;
+    }
 }

@@ -6,12 +6,13 @@
  *   q'  = q * scale
  *   s_j = one fmaf chain over d, ascending, from 0, of q'[d] * k_j[d]; softcap: s = cap tanh(s * (1/cap)), or
  *         bias: s_j + bias_j
- *   m   = max s_j,   p_j = exp(s_j - m)  (vecmath.h),   z = one chain of additions over the keys
+ *   m   = max s_j,   p_j = exp(s_j - m)  (vecmath.h),   z = one chain of additions over the keys; with sinks the head's
+ *         sink is a score too that no value answers: m = max(sink, s_j), z begins with exp(sink - m)
  *   o[d] = (one fmaf chain over the keys, from 0, of p_j * v_j[d]) * (1/z);   no key: zeros
  * and backward, given do, for finite numbers:
  *   P_j = p_j * (1/z),  dP_j = chain over d of do[d] * v_j[d],  delta = fmaf chain over the keys of P_j dP_j
  *   dS_j = P_j * (dP_j - delta); softcap: times fmaf(-t, t, 1), t = s_j * (1/cap)
- *   dbias_j += dS_j
+ *   dbias_j += dS_j,   dsink -= exp(sink - m) * (1/z) * delta
  *   dq[d] = (fmaf chain over the keys of dS_j k_j[d]) * scale
  *   dk_j[d] = fmaf chain over the rows, query by query and head by head, of dS_j q'[d]
  *   dv_j[d] = the same of P_j do[d]; dk and dv end with + 0.0f, so that zeros are positive
@@ -74,6 +75,7 @@ struct attn {
     float scale, softcap;    /* softcap 0: none */
     const float *bias;       /* of query i, head h, key j: bias[i * bias_query + h * bias_head + j]; NULL: none; no softcap then */
     ptrdiff_t bias_query, bias_head;
+    const float *sinks;      /* [heads]; NULL: none */
 };
 
 struct attn_grad {
@@ -82,6 +84,7 @@ struct attn_grad {
     float *dq;               /* as q */
     float *dk, *dv;          /* as k.data and v.data; written */
     float *dbias;            /* as a.bias, added to; NULL with it */
+    float *dsinks;           /* as a.sinks, added to; NULL with it */
 };
 
 /* Scratch of one thread, 64-byte aligned, whatever the number of keys. */

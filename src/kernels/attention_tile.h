@@ -44,6 +44,7 @@ struct attn_tile {
     struct attn_piece piece[ATTN_PIECES];
     int n_pieces, n_slots;
     int32_t fetched;             /* keys before this position were asked for */
+    float sink[ATTN_LANES];
     float max[ATTN_LANES], sum[ATTN_LANES], inv[ATTN_LANES], delta[ATTN_LANES];
 };
 

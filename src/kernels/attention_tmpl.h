@@ -398,7 +398,8 @@ static void tile_begin(struct attn_tile *t, int first, int left)
     tile_rows(t);
     tile_ranges(t);
     for (int i = 0; i < ATTN_LANES; i++) {
-        t->max[i] = -INFINITY;
+        t->sink[i] = t->a->sinks ? t->a->sinks[(first + attn_min(i, t->n - 1)) % t->a->heads] : -INFINITY;
+        t->max[i] = t->sink[i];
         t->sum[i] = t->delta[i] = 0;
     }
     tile_fetch(t, t->a->q);
@@ -418,9 +419,18 @@ static bool tile_maxima(struct attn_tile *t)
     return t->n_ranges == 0;
 }
 
+/* What the sums begin with. */
+static void tile_sinks(struct attn_tile *t)
+{
+    for (int v = 0; t->a->sinks && v < t->nq; v++)
+        v_store(t->sum + v * VEC, VEC, v_exp(v_sub(v_load(t->sink + v * VEC, VEC), v_load(t->max + v * VEC, VEC))));
+}
+
 static void tile_forward(struct attn_tile *t)
 {
-    if (tile_maxima(t)) {
+    bool whole = tile_maxima(t);
+    tile_sinks(t);
+    if (whole) {
         tile_exp(t, true);
         tile_mix(t, t->p, &t->a->v, true);
     } else {
@@ -573,6 +583,18 @@ static void tile_contribute(const struct attn_tile *t, const struct attn_grad *g
     tile_spread(t, t->p, t->dout, g->dv, g->a.v.stride);
 }
 
+/* The sinks' gradient, row by row. */
+static void tile_dsinks(const struct attn_tile *t, float *dsinks)
+{
+    float p[ATTN_LANES];
+    for (int v = 0; v < t->nq; v++) {
+        vec e = v_exp(v_sub(v_load(t->sink + v * VEC, VEC), v_load(t->max + v * VEC, VEC)));
+        v_store(p + v * VEC, VEC, v_mul(v_mul(e, v_load(t->inv + v * VEC, VEC)), v_load(t->delta + v * VEC, VEC)));
+    }
+    for (int r = 0; r < t->n; r++)
+        dsinks[(t->first + r) % t->a->heads] -= p[r];
+}
+
 /* The passes, when not all keys fit the slots: sums, then deltas, then gradients. */
 static void tile_backward_long(struct attn_tile *t, const struct attn_grad *g)
 {
@@ -598,7 +620,9 @@ static void tile_backward(struct attn_tile *t, const struct attn_grad *g)
 {
     tile_fetch(t, g->dout);
     rows_in(t, g->dout, 1.0f, t->dot, t->dout);
-    if (tile_maxima(t)) {
+    bool whole = tile_maxima(t);
+    tile_sinks(t);
+    if (whole) {
         tile_slopes(t);
         tile_exp(t, true);
         tile_inverse(t);
@@ -607,6 +631,8 @@ static void tile_backward(struct attn_tile *t, const struct attn_grad *g)
     } else {
         tile_backward_long(t, g);
     }
+    if (g->dsinks)
+        tile_dsinks(t, g->dsinks);
     float scale[ATTN_LANES];
     for (int i = 0; i < ATTN_LANES; i++)
         scale[i] = t->a->scale;

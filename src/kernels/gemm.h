@@ -25,7 +25,8 @@
 enum gemm_format { GEMM_F32, GEMM_BF16, GEMM_FORMAT_COUNT };
 
 /* Applied to an element after its chain: x + bias[n], then act, then + residual[m,n]. */
-enum act_kind { ACT_NONE, ACT_RELU, ACT_RELU2, ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_QUICK_GELU, ACT_TANH, ACT_SIGMOID, ACT_SOFTPLUS, ACT_COUNT };
+enum act_kind { ACT_NONE, ACT_RELU, ACT_RELU2, ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_QUICK_GELU, ACT_TANH, ACT_SIGMOID, ACT_SOFTPLUS,
+                ACT_BEND /* e^x - 1 - x below 0, else 0 */, ACT_COUNT };
 
 struct gemm_b {             /* packed B */
     enum gemm_format format;

@@ -10,6 +10,7 @@
  *   mix_map     y = x mix + past (1 - mix)
  *   s6_rows     Mamba (arXiv:2312.00752): s[n] = exp(dt a[n]) s[n] + B[n] dt x; y = D x + sum of C[n] s[n]
  *   ssd_rows    Mamba-2 (arXiv:2405.21060): the same with one dt and one a a head of channels
+ *   delta_rows  gated delta rule (arXiv:2412.06464): S = exp(dt a) S; S += k (beta (v - S^T k))^T; y = S^T q
  *   lru_rows    RG-LRU (arXiv:2402.19427): a = exp(-8 sigmoid(gate_a) softplus(param));
  *               h = a h + sqrt(1 - a^2) sigmoid(gate_x) x; the root is 1 at a sequence's first token
  *   wkv_rows    RWKV-4 (arXiv:2305.13048), scaled by a running maximum */
@@ -49,6 +50,19 @@ struct ssd_run {
     const float *a, *D;      /* [all heads]; a negative */
     const float *B, *C;      /* [rows, groups * states] */
     float dt_min, dt_max;
+    float *state;            /* [all heads, states, head_dim] */
+    float *y;
+};
+
+struct delta_run {
+    int rows, first, heads;  /* heads [first, first + heads) */
+    int head_dim, states, group; /* group: heads that share q and k */
+    ptrdiff_t ld, ld_dt, ld_qk;
+    /* whole rows, from head 0 on: */
+    const float *v;          /* [rows, all heads * head_dim] */
+    const float *dt, *beta;  /* [rows, all heads] */
+    const float *a;          /* [all heads], negative */
+    const float *q, *k;      /* [rows, groups * states] */
     float *state;            /* [all heads, states, head_dim] */
     float *y;
 };

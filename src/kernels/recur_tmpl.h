@@ -89,6 +89,36 @@ static void ssd_rows(const struct ssd_run *r)
         ssd_head(r, h);
 }
 
+static void delta_head(const struct delta_run *r, int h)
+{
+    ptrdiff_t v_at = (ptrdiff_t)h * r->head_dim, qk_at = (ptrdiff_t)(h / r->group) * r->states;
+    float *state = r->state + v_at * r->states;
+    LANES(i, c, r->head_dim)
+        for (int t = 0; t < r->rows; t++) {
+            const float *q = r->q + t * r->ld_qk + qk_at, *k = r->k + t * r->ld_qk + qk_at;
+            vec keep = v_exp(v_mul(v_set(r->dt[t * r->ld_dt + h]), v_set(r->a[h]))), seen = v_set(0.0f), y = v_set(0.0f);
+            for (int n = 0; n < r->states; n++) {
+                float *at = state + (ptrdiff_t)n * r->head_dim + i;
+                vec s = v_mul(keep, v_load(at, c));
+                v_store(at, c, s);
+                seen = v_fma(v_set(k[n]), s, seen);
+            }
+            vec v = v_load(r->v + t * r->ld + v_at + i, c), add = v_mul(v_set(r->beta[t * r->ld_dt + h]), v_sub(v, seen));
+            for (int n = 0; n < r->states; n++) {
+                float *at = state + (ptrdiff_t)n * r->head_dim + i;
+                vec s = v_fma(v_set(k[n]), add, v_load(at, c));
+                v_store(at, c, s);
+                y = v_fma(v_set(q[n]), s, y);
+            }
+            v_store(r->y + t * r->ld + v_at + i, c, y);
+        }
+}
+static void delta_rows(const struct delta_run *r)
+{
+    for (int h = r->first; h < r->first + r->heads; h++)
+        delta_head(r, h);
+}
+
 static void lru_rows(const struct lru_run *r)
 {
     vec one = v_set(1.0f);

@@ -15,7 +15,7 @@ struct row {
     const int32_t *spans;
     ptrdiff_t bias;          /* where the row's begins */
     float *q, *acc, *kv;     /* [D] scaled query, a result; an unpacked key or value */
-    float max, inv, delta;   /* inv: 1 / z */
+    float max, sink, inv, delta; /* sink: exp(sink - max), or 0; inv: 1 / z */
     int span, n;             /* n: keys in hand */
     int32_t next, pos[VEC];
     float s[VEC], p[VEC], dp[VEC];
@@ -89,13 +89,16 @@ static bool row_start(struct row *r, const struct attn *a, int query, int head)
         r->q[d] = q[d] * a->scale;
         r->acc[d] = 0;
     }
-    r->max = -INFINITY;
+    r->max = a->sinks ? a->sinks[head] : -INFINITY;
     row_rewind(r);
     bool any = false;
     for (; row_scores(r); any = true)
         for (int j = 0; j < r->n; j++)
             r->max = r->s[j] > r->max ? r->s[j] : r->max;
-    float z = 0;
+    r->sink = 0;
+    if (a->sinks)
+        v_store(&r->sink, 1, v_exp(v_sub(v_load(&a->sinks[head], 1), v_set(r->max))));
+    float z = r->sink;
     row_rewind(r);
     while (row_exp(r))
         for (int j = 0; j < r->n; j++)
@@ -160,13 +163,15 @@ static void row_spread(const struct row *r, const float *w, const float *x, floa
             rows[r->pos[j] * stride + d] = fmaf(w[j], x[d], rows[r->pos[j] * stride + d]);
 }
 
-static void row_grad(const struct attn_grad *g, struct row *r, ptrdiff_t at)
+static void row_grad(const struct attn_grad *g, struct row *r, ptrdiff_t at, int head)
 {
     const struct attn *a = &g->a;
     r->delta = 0;
     while (row_dp(r, g->dout + at))
         for (int j = 0; j < r->n; j++)
             r->delta = fmaf(r->p[j], r->dp[j], r->delta);
+    if (g->dsinks)
+        g->dsinks[head] -= r->sink * r->inv * r->delta;
     row_rewind(r);
     while (row_ds(r, g->dout + at)) {
         for (int j = 0; j < r->n && g->dbias; j++)
@@ -201,7 +206,7 @@ static void attention_grad_scalar(const struct attn_grad *g, void *scratch)
     for (int i = 0; i < a->queries; i++)
         for (int h = 0; h < a->heads; h++) {
             row_start(&r, a, i, h);
-            row_grad(g, &r, i * a->q_stride + (ptrdiff_t)h * a->D);
+            row_grad(g, &r, i * a->q_stride + (ptrdiff_t)h * a->D, h);
         }
     rows_positive_zeros(g->dk, a->keys, a->k.stride, a->D);
     rows_positive_zeros(g->dv, a->keys, a->v.stride, a->D);

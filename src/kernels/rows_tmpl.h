@@ -67,6 +67,11 @@ VEC_FN struct act_pair act_sigmoid(vec x)
     return (struct act_pair){s, v_mul(s, v_sub(v_set(1.0f), s))};
 }
 VEC_FN struct act_pair act_softplus(vec x) { return (struct act_pair){v_softplus(x), v_sigmoid(x)}; }
+VEC_FN struct act_pair act_bend(vec x)
+{
+    vec below = v_min(v_set(0.0f), x), rest = v_exp_rest(below);
+    return (struct act_pair){rest, v_add(rest, below)};
+}
 VEC_FN struct act_pair act_none(vec x) { return (struct act_pair){x, v_set(1.0f)}; }
 
 struct act_loops {
@@ -112,6 +117,7 @@ ACT_LOOPS(act_quick_gelu)
 ACT_LOOPS(act_tanh)
 ACT_LOOPS(act_sigmoid)
 ACT_LOOPS(act_softplus)
+ACT_LOOPS(act_bend)
 
 #define ACT_ROW(f) {f##_map, f##_slope, f##_glu, f##_glu_slope}
 static const struct act_loops act_loops[ACT_COUNT] = {
@@ -120,6 +126,7 @@ static const struct act_loops act_loops[ACT_COUNT] = {
     [ACT_GELU] = ACT_ROW(act_gelu),       [ACT_GELU_TANH] = ACT_ROW(act_gelu_tanh),
     [ACT_QUICK_GELU] = ACT_ROW(act_quick_gelu), [ACT_TANH] = ACT_ROW(act_tanh),
     [ACT_SIGMOID] = ACT_ROW(act_sigmoid), [ACT_SOFTPLUS] = ACT_ROW(act_softplus),
+    [ACT_BEND] = ACT_ROW(act_bend),
 };
 
 static void act_rows(enum act_kind kind, int rows, int cols, float *x, ptrdiff_t ld)

@@ -37,6 +37,14 @@ VEC_FN vec v_exp(vec x)
     return v_ldexp(p, n);
 }
 
+/* e^x - 1 - x for x <= 0, without cancellation near 0. */
+VEC_FN vec v_exp_rest(vec x)
+{
+    static const float q[] = {0.5f, 0.166665733f, 0.0416665487f, 0.0083637666f, 0.00139269186f};
+    vec small = v_mul(v_mul(x, x), v_poly(x, q, 5));
+    return v_if_gt(x, v_set(-0.34f), small, v_sub(v_sub(v_exp(x), v_set(1.0f)), x));
+}
+
 VEC_FN vec v_log(vec x)
 {
     static const float q[] = {0.333333313f, -0.25000307f, 0.200010553f, -0.166412368f,

@@ -21,7 +21,7 @@ int model_encode(struct graph *g, const struct model *m, struct g_tensor *ids, c
     if (s->w[NN_pooler_w])
         out->pooled = nn_linear(g, s->w[NN_pooler_w], s->w[NN_pooler_b], first_tokens(g, x, seq, f->hidden), NULL, ACT_TANH);
     if (s->w[NN_transform_w]) {
-        x = nn_linear(g, s->w[NN_transform_w], s->w[NN_transform_b], x, NULL, (enum act_kind)f->act);
+        x = nn_linear(g, s->w[NN_transform_w], s->w[NN_transform_b], x, NULL, (enum act_kind)(f->head_act ? f->head_act : f->act));
         x = nn_norm(g, f, s->w[NN_transform_norm_w], s->w[NN_transform_norm_b], x);
         out->logits = nn_linear(g, s->w[NN_lm_head_w], s->w[NN_lm_head_b], x, NULL, ACT_NONE);
     }

@@ -64,5 +64,7 @@ int family_refuse(const struct stack_read *r, const char *key, bool only);
 int family_labels(const struct stack_read *r);
 /* Mixtures: counts checked against each other, the loss that spreads the load only where output_router_logits asks. */
 int family_experts(const struct stack_read *r);
+/* Every layer is a mixture, but those that mlp_only_layers names, and all but every decoder_sparse_step-th. */
+int family_sparse_layers(const struct stack_read *r);
 
 #endif

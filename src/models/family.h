@@ -30,6 +30,7 @@ typedef bool weight_when_fn(const struct weight_ask *ask);
 weight_when_fn W_OPTIONAL;       /* used when the file has it */
 weight_when_fn W_UNTIED;         /* unless facts.tied */
 weight_when_fn W_ATTENTION_BIAS; /* facts.attention_bias */
+weight_when_fn W_OUT_BIAS;       /* facts.out_bias */
 weight_when_fn W_MLP_BIAS;       /* facts.mlp_bias */
 weight_when_fn W_QK_NORM;        /* facts.qk_norm */
 weight_when_fn W_ONE_NORM;       /* parallel wiring without facts.two_norms */
@@ -57,8 +58,9 @@ weight_when_fn W_POOLER;         /* family facts.pools, and the file has it */
 /* Where a weight lies in a tensor that holds several. The tensor's rows are, once or for each of `times` (a shape
  * letter), one after the other the sizes of the letters in `of`, and the weight is the one at `at`: of "QKK", at 1 is
  * the keys of a qkv_proj; of "DDD", times 'A' the layout of GPT-NeoX. transposed: the tensor is [columns, rows].
- * stacked: `times` is a dimension of the tensor. */
-struct weight_part { const char *of; int at; char times; bool transposed, stacked; };
+ * stacked: `times` is a dimension of the tensor. slabs (a shape letter): all that holds for each of so many matrices, the
+ * tensor's and the weight's first dimension. */
+struct weight_part { const char *of; int at; char times; bool transposed, stacked; char slabs; };
 
 struct weight_row {
     enum nn_role role;

@@ -54,6 +54,10 @@ int family_refuse(const struct stack_read *r, const char *key, bool only)
 static const struct layer_type { const char *name; int mixer; bool slides; } layer_types[] = {
     {"full_attention", NN_MIX_attention, false},
     {"sliding_attention", NN_MIX_attention, true},
+    {"attention", NN_MIX_attention, false},
+    {"conv", NN_MIX_short_conv, false},
+    {"linear_attention", NN_MIX_delta, false},
+    {"mamba", NN_MIX_mamba2, false},
 };
 
 static int set_type(const struct stack_read *r, int layer, const char *name)
@@ -65,7 +69,10 @@ static int set_type(const struct stack_read *r, int layer, const char *name)
             continue;
         if (t->slides && !r->f->window)
             return err_set(NUN_EFORMAT, "%s: layer_types[%d]: \"%s\", but there is no sliding_window", r->place, layer, name);
-        l->mixer = (int8_t)(t->mixer == NN_MIX_attention ? l->mixer : t->mixer);
+        if (t->mixer != NN_MIX_attention && t->mixer != r->f->other_mixer)
+            break;
+        if (r->f->other_mixer)
+            l->mixer = (int8_t)t->mixer;
         l->window = t->slides ? r->f->window : 0;
         return 0;
     }

@@ -19,6 +19,7 @@ struct model_piece {
     int64_t from, run, stride, disk_rows;
     bool transposed;                 /* the tensor is [cols, disk_rows] */
     int64_t taps;                    /* over 1: a row of the tensor is [cols / taps, taps], of the weight the other way round */
+    int64_t slabs;                   /* that many of these, one after the other, share the rows; 0: 1 */
 };
 
 struct model {

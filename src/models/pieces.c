@@ -17,14 +17,18 @@ const struct model_piece *model_pieces_of(const struct model *m, const struct g_
     return &m->pieces[at];
 }
 
-static int64_t disk_row(const struct model_piece *k, int64_t i)
+/* Row i of the weight: which row of its matrix, the matrices before it being `*before` rows. */
+static int64_t disk_row(const struct model_piece *k, int64_t i, int64_t *before)
 {
+    int64_t each = k->slabs ? k->rows / k->slabs : k->rows;
+    *before = i / each * k->disk_rows;
+    i %= each;
     return k->from + i / k->run * k->stride + i % k->run;
 }
 
 int64_t model_piece_run(const struct model_piece *k)
 {
-    return (k->run == k->rows || k->run == k->stride) && !k->transposed && k->taps <= 1 ? k->from * k->cols : -1;
+    return (k->run == k->rows || k->run == k->stride) && !k->transposed && !k->slabs && k->taps <= 1 ? k->from * k->cols : -1;
 }
 
 /* A row of [cols / taps, taps] on disk, [taps, cols / taps] in the weight. */
@@ -47,18 +51,20 @@ static int copy(const struct model_piece *k, enum dtype dt, char *disk, char *we
         TRY(dtype_bytes(dt, 1, &one));
     weight += (size_t)k->first * row;
     for (int64_t i = 0; i < k->rows; i++, weight += row) {
-        size_t from = (size_t)disk_row(k, i);
+        int64_t before;
+        size_t from = (size_t)disk_row(k, i, &before);
+        char *slab = disk + (size_t)before * row;
         if (k->taps > 1) {
-            copy_taps(k, one, disk + from * row, weight, to_disk);
+            copy_taps(k, one, slab + from * row, weight, to_disk);
             continue;
         }
         if (!k->transposed) {
-            char *at = disk + from * row;
+            char *at = slab + from * row;
             memcpy(to_disk ? at : weight, to_disk ? weight : at, row);
             continue;
         }
         for (size_t c = 0; c < (size_t)k->cols; c++) {
-            char *at = disk + (c * (size_t)k->disk_rows + from) * one, *w = weight + c * one;
+            char *at = slab + (c * (size_t)k->disk_rows + from) * one, *w = weight + c * one;
             memcpy(to_disk ? at : w, to_disk ? w : at, one);
         }
     }

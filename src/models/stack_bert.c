@@ -115,6 +115,7 @@ static int roberta_finish(const struct stack_read *r)
     int64_t pad = 1;
     TRY(json_get_int(r->config, r->place, "pad_token_id", 0, MAX_VOCAB, &pad));
     r->f->first_position = (int)pad + 1;
+    r->f->head_act = ACT_GELU;
     if (r->f->positions <= r->f->first_position)
         return err_set(NUN_EFORMAT, "%s: max_position_embeddings: expected more than %d, found %d", r->place, r->f->first_position,
                        r->f->positions);

@@ -78,6 +78,7 @@ const struct family_row family_nemotron = DECODER_FAMILY("NemotronForCausalLM", 
     FACT_ACT(ACT_SILU)
 #define COHERE_FACTS LLAMA_FACTS, .norm = NN_LAYER, .wiring = NN_PARALLEL, .qk_norm_layer = true, .rope[0].interleaved = true
 
+static const char *const cohere_ignore[] = {"model_max_length", NULL};
 static const struct json_field cohere_fields[] = {COHERE_FIELDS, FACT_BOOL("use_qk_norm", qk_norm, false)};
 static const struct weight_row cohere_weights[] = {
     ROW_EMBED,
@@ -91,7 +92,7 @@ static const struct weight_row cohere_weights[] = {
     ROW_HEAD,
 };
 const struct stack_row stack_cohere = {
-    "cohere", ROWS(cohere_fields), NULL, ROWS(cohere_weights), {COHERE_FACTS}, family_finish};
+    "cohere", ROWS(cohere_fields), cohere_ignore, ROWS(cohere_weights), {COHERE_FACTS}, family_finish};
 const struct family_row family_cohere = DECODER_FAMILY("CohereForCausalLM", "cohere");
 
 /* Cohere 2: three layers in four slide, and only those turn. */

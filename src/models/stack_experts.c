@@ -36,7 +36,7 @@
 static const struct json_field granite_moe_fields[] = {GRANITE_MOE_FIELDS};
 static const struct json_field granite_shared_fields[] = {
     GRANITE_MOE_FIELDS,
-    FACT_INT("shared_intermediate_size", moe.shared, 1024, MAX_WIDTH),
+    {"shared_intermediate_size", JSON_KIND_INT, offsetof(struct nn_facts, moe.shared), false, 0, MAX_WIDTH, 0, NULL, NULL, 0, 0},
 };
 static const char *const granite_moe_ignore[] = {"output_router_logits", "position_embedding_type", NULL};
 
@@ -70,9 +70,9 @@ static int granite_moe_finish(const struct stack_read *r)
 static const struct weight_row granite_moe_weights[] = {GRANITE_MOE_WEIGHTS};
 static const struct weight_row granite_shared_weights[] = {
     GRANITE_MOE_WEIGHTS,
-    {NN_shared_gate_w, SHARED "input_linear.weight", .part = PART("SS", 0)},
-    {NN_shared_up_w, SHARED "input_linear.weight", .part = PART("SS", 1)},
-    {NN_shared_down_w, SHARED "output_linear.weight"},
+    {NN_shared_gate_w, SHARED "input_linear.weight", W_SHARED, PART("SS", 0)},
+    {NN_shared_up_w, SHARED "input_linear.weight", W_SHARED, PART("SS", 1)},
+    {NN_shared_down_w, SHARED "output_linear.weight", W_SHARED},
 };
 
 const struct stack_row stack_granite_moe = {

@@ -9,7 +9,8 @@
 /* ---- Falcon: query_key_value is, for each key head, its queries, it and its values ---- */
 
 static const char *const falcon_ignore[] = {"alibi", "new_decoder_architecture", "multi_query", "parallel_attn", "hidden_dropout",
-                                            "num_ln_in_parallel_attn", "num_kv_heads", "auto_map", NULL};
+                                            "num_ln_in_parallel_attn", "num_kv_heads", "auto_map",
+                                            "apply_residual_connection_post_layernorm", "ff_factor", NULL};
 
 static const struct json_field falcon_fields[] = {
     FACT_INT("hidden_size|n_embed", hidden, 4544, MAX_WIDTH),
@@ -28,9 +29,10 @@ static const struct json_field falcon_fields[] = {
 static int falcon_finish(const struct stack_read *r)
 {
     struct nn_facts *f = r->f;
-    bool grouped = false, one = true, parallel = true;
+    bool grouped = false, one = true, parallel = true, alibi = false;
     int64_t kv = f->heads, norms = 0;
-    TRY(family_refuse(r, "alibi", false));
+    TRY(family_refuse(r, "apply_residual_connection_post_layernorm", false));
+    TRY(json_get_bool(r->config, r->place, "alibi", &alibi));
     TRY(json_get_bool(r->config, r->place, "new_decoder_architecture", &grouped));
     TRY(json_get_bool(r->config, r->place, "multi_query", &one));
     TRY(json_get_bool(r->config, r->place, "parallel_attn", &parallel));
@@ -39,6 +41,11 @@ static int falcon_finish(const struct stack_read *r)
     if (grouped && !parallel)
         return err_set(NUN_EUNSUP, "%s: new_decoder_architecture without parallel_attn", r->place);
     f->kv_heads = grouped ? (int)kv : one ? 1 : f->heads;
+    if (alibi && f->kv_heads != f->heads)
+        return err_set(NUN_EUNSUP, "%s: alibi with %d heads over %d key heads: only equal numbers are supported", r->place, f->heads, f->kv_heads);
+    f->alibi = alibi ? 8 : 0;
+    f->alibi_keys = alibi;
+    f->rope[0].kind = alibi ? NN_ROPE_none : NN_ROPE_default;
     f->wiring = parallel ? NN_PARALLEL : NN_SEQUENTIAL;
     f->two_norms = grouped && norms != 1;
     f->intermediate = f->intermediate ? f->intermediate : 4 * f->hidden;
@@ -176,3 +183,4 @@ const struct stack_row stack_mpt = {
     "mpt", ROWS(mpt_fields), mpt_ignore, ROWS(mpt_weights),
     {.norm = NN_LAYER, .causal = true, .act = ACT_GELU, .alibi = 8}, mpt_finish};
 const struct family_row family_mpt = DECODER_FAMILY("MptForCausalLM", "mpt");
+const struct family_row family_mpt_first = DECODER_FAMILY("MPTForCausalLM", "mpt"); /* as its makers wrote it */

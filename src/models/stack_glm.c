@@ -84,7 +84,11 @@ const struct family_row family_exaone4 = DECODER_FAMILY("Exaone4ForCausalLM", "e
 
 /* ---- Hunyuan ---- */
 
-static const char *const hunyuan_ignore[] = {"eod_token_id", "use_cla", "mlp_bias", "pad_id", "im_start_id", "im_end_id", NULL};
+/* What its writers left in configs: parts for pictures and classes that text models lack. */
+static const char *const hunyuan_ignore[] = {
+    "eod_token_id", "use_cla", "cla_share_factor", "mlp_bias", "use_qk_norm", "use_rotary_pos_emb", "norm_type", "pad_id", "im_*", "text_start_id",
+    "text_end_id", "mask_init_id", "add_classification_head", "class_num", "pool_type", "dense_list", "org_vocab_size", "attention_head_dim",
+    "enable_lm_head_fp32", NULL};
 static const struct json_field hunyuan_fields[] = {
     ROTARY_FIELDS(4096, 32, 32, 0, 11008, 290943, 2048, 10000.0, false),
     FACT_FLOAT("rms_norm_eps", norm_eps, 1e-5),
@@ -94,6 +98,8 @@ static const struct json_field hunyuan_fields[] = {
 static int hunyuan_finish(const struct stack_read *r)
 {
     TRY(family_refuse(r, "use_cla", false));
+    TRY(family_refuse(r, "use_qk_norm", true));
+    TRY(family_refuse(r, "use_rotary_pos_emb", true));
     TRY(family_refuse(r, "mlp_bias", false));
     return family_finish(r);
 }

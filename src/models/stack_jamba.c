@@ -200,7 +200,7 @@ static int falcon_h1_finish(const struct stack_read *r)
 }
 
 /* As config says for what goes in; out_proj has its own key. */
-static bool W_OUT_BIAS(const struct weight_ask *a)
+static bool W_PROJECTORS_BIAS(const struct weight_ask *a)
 {
     return json_is_true(json_object_get(a->m->config, "projectors_bias"));
 }
@@ -216,7 +216,7 @@ static const struct weight_row falcon_h1_weights[] = {
     {NN_ssm_d, LAYER "mamba.D", .shape = "d"},
     {NN_ssm_norm_w, LAYER "mamba.norm.weight", W_SSM_NORM},
     {NN_ssm_out_w, LAYER "mamba.out_proj.weight"},
-    {NN_ssm_out_b, LAYER "mamba.out_proj.bias", W_OUT_BIAS},
+    {NN_ssm_out_b, LAYER "mamba.out_proj.bias", W_PROJECTORS_BIAS},
 };
 
 const struct stack_row stack_falcon_h1 = {

@@ -28,8 +28,7 @@ int family_experts(const struct stack_read *r)
     return balance_if_asked(r);
 }
 
-/* Every layer is a mixture, but those that the list `dense` names, and all but every `step`-th. */
-static int sparse_layers(const struct stack_read *r)
+int family_sparse_layers(const struct stack_read *r)
 {
     int64_t step = 1;
     int dense[512], n = 0;
@@ -116,7 +115,7 @@ static const char *const qwen_moe_ignore[] = {
 static int qwen2_moe_finish(const struct stack_read *r)
 {
     TRY(family_refuse(r, "use_sliding_window", false));
-    TRY(sparse_layers(r));
+    TRY(family_sparse_layers(r));
     TRY(family_experts(r));
     return family_finish(r);
 }

@@ -1,7 +1,24 @@
-/* OLMo 2 and 3, with norms after each part and over all query or key heads at once; Granite, with multipliers. */
+/* OLMo, whose norms have no weights; OLMo 2 and 3, with norms after each part and over all query or key heads at once; Granite, with multipliers. */
 /* SPDX-License-Identifier: MIT */
 #include "base/err.h"
 #include "models/decoder_rows.h"
+
+/* ---- OLMo ---- */
+
+static const struct json_field olmo_fields[] = {
+    ROTARY_FIELDS(4096, 32, 32, 0, 11008, 50304, 2048, 10000.0, false),
+    FACT_BOOL("attention_bias", attention_bias, false),
+    FACT_FLOAT("clip_qkv", clip_qkv, 0),
+    FACT_ACT(ACT_SILU),
+};
+static const struct weight_row olmo_weights[] = {
+    ROW_EMBED, ROWS_QKVO(LAYER), ROWS_QKVO_BIAS(LAYER, W_ATTENTION_BIAS), ROWS_GATED_MLP(LAYER), ROW_HEAD};
+const struct stack_row stack_olmo = {
+    "olmo", ROWS(olmo_fields), NULL, ROWS(olmo_weights), {LLAMA_FACTS, .norm = NN_LAYER, .norm_eps = 1e-5f, .bare_norms = true},
+    family_finish};
+const struct family_row family_olmo = DECODER_FAMILY("OlmoForCausalLM", "olmo");
+
+/* ---- OLMo 2 and 3 ---- */
 
 #define OLMO_WEIGHTS                                                                                                   \
     ROW_EMBED, ROWS_QKVO(LAYER), ROWS_QKVO_BIAS(LAYER, W_ATTENTION_BIAS), ROWS_QK_NORM(LAYER, "Q", "K"),               \
@@ -13,9 +30,9 @@
     FACT_BOOL("attention_bias", attention_bias, false),                         \
     FACT_ACT(ACT_SILU)
 
-static const struct weight_row olmo_weights[] = {OLMO_WEIGHTS};
+static const struct weight_row olmo2_weights[] = {OLMO_WEIGHTS};
 static const struct json_field olmo2_fields[] = {OLMO_FIELDS};
-const struct stack_row stack_olmo2 = {"olmo2", ROWS(olmo2_fields), NULL, ROWS(olmo_weights), {LLAMA_FACTS}, family_finish};
+const struct stack_row stack_olmo2 = {"olmo2", ROWS(olmo2_fields), NULL, ROWS(olmo2_weights), {LLAMA_FACTS}, family_finish};
 const struct family_row family_olmo2 = DECODER_FAMILY("Olmo2ForCausalLM", "olmo2");
 
 /* OLMo 3: all but every fourth layer slide, and only those that do not are stretched. */
@@ -27,7 +44,7 @@ static int olmo3_finish(const struct stack_read *r)
     return family_finish(r);
 }
 const struct stack_row stack_olmo3 = {
-    "olmo3", ROWS(olmo3_fields), NULL, ROWS(olmo_weights),
+    "olmo3", ROWS(olmo3_fields), NULL, ROWS(olmo2_weights),
     {LLAMA_FACTS, .slides_apart = true, .rope[1].kind = NN_ROPE_default}, olmo3_finish};
 const struct family_row family_olmo3 = DECODER_FAMILY("Olmo3ForCausalLM", "olmo3");
 

@@ -15,6 +15,7 @@
 bool W_OPTIONAL(const struct weight_ask *a) { return a->present(a->arg, a->name); }
 bool W_UNTIED(const struct weight_ask *a) { return !a->f->tied; }
 bool W_ATTENTION_BIAS(const struct weight_ask *a) { return a->f->attention_bias; }
+bool W_OUT_BIAS(const struct weight_ask *a) { return a->f->out_bias; }
 bool W_MLP_BIAS(const struct weight_ask *a) { return a->f->mlp_bias; }
 bool W_QK_NORM(const struct weight_ask *a) { return a->f->qk_norm; }
 bool W_ONE_NORM(const struct weight_ask *a) { return a->f->wiring == NN_PARALLEL && !a->f->two_norms; }
@@ -144,13 +145,16 @@ static void place_rows(const struct binding *b, const struct weight_row *row, st
 /* lead: dimensions of p that are not the tensor's. */
 static void disk_shape(const struct g_param *p, int lead, struct model_piece *k)
 {
+    int at = k->slabs ? 1 : 0; /* of the rows in the tensor's shape */
+    if (k->slabs)
+        k->shape.d[k->shape.n++] = k->slabs;
     for (int i = lead; i < p->shape.n; i++)
         k->shape.d[k->shape.n++] = p->shape.d[i];
-    if (k->shape.n)
-        k->shape.d[0] = k->disk_rows;
-    if (k->transposed && k->shape.n == 2) {
-        k->shape.d[0] = k->shape.d[1];
-        k->shape.d[1] = k->disk_rows;
+    if (k->shape.n > at)
+        k->shape.d[at] = k->disk_rows;
+    if (k->transposed && k->shape.n == at + 2) {
+        k->shape.d[at] = k->shape.d[at + 1];
+        k->shape.d[at + 1] = k->disk_rows;
     }
 }
 
@@ -173,8 +177,8 @@ static int push_piece(struct model *m, const struct model_piece *k)
 static int add_piece(const struct binding *b, const struct weight_row *row, struct g_param *p, const char *name, int expert)
 {
     struct model *m = b->m;
-    bool stacked = strstr(row->name, "%e") != NULL, heads = row->part.times && p->shape.n == 3;
-    int lead = stacked || heads;
+    bool slabs = row->part.slabs, stacked = strstr(row->name, "%e") != NULL, heads = row->part.times && p->shape.n == 3 && !slabs;
+    int lead = stacked || heads || slabs;
     struct model_piece k = {.p = p, .rows = p->shape.n > lead ? p->shape.d[lead] : 1, .cols = 1};
     for (int i = lead + 1; i < p->shape.n; i++)
         k.cols *= p->shape.d[i];
@@ -183,6 +187,8 @@ static int add_piece(const struct binding *b, const struct weight_row *row, stru
     place_rows(b, row, &k);
     if (k.run < 1 || k.rows % k.run || k.rows / k.run * k.stride > k.disk_rows)
         return err_set(NUN_EFORMAT, "%s: %lld rows do not lie in a tensor of %lld", name, (long long)k.rows, (long long)k.disk_rows);
+    k.slabs = slabs ? p->shape.d[0] : 0;
+    k.rows *= slabs ? k.slabs : 1;
     disk_shape(p, lead, &k);
     if (row->part.stacked)
         k.shape = SHAPE3(p->shape.d[0], k.disk_rows / p->shape.d[0], k.cols);
@@ -234,7 +240,8 @@ static bool is_exact(const struct model *m, const struct nn_facts *f, enum nn_ro
 {
     if ((role == NN_patch_w && m->facts.classifies) || (role == NN_ssm_in_w && f->moe.experts))
         return true;
-    return role == NN_classifier_w || role == NN_router_w || role == NN_kv_a_w || role == NN_ssm_x_w || role == NN_ssm_dt_w;
+    return role == NN_classifier_w || role == NN_router_w || role == NN_kv_a_w || role == NN_ssm_x_w || role == NN_ssm_dt_w ||
+           role == NN_delta_a_w || role == NN_delta_b_w;
 }
 
 /* Weights of the operations that have a matrix an expert, or a head. */

@@ -117,10 +117,26 @@ struct g_tensor *nn_norm(struct graph *g, const struct nn_facts *f, struct g_par
     return g_layer_norm(g, x, weight, b ? g_param(g, b) : NULL, f->norm_eps);
 }
 
+/* A norm without weights, where the stack has such. */
+static struct g_tensor *bare_norm(struct graph *g, const struct nn_facts *f, struct g_tensor *x)
+{
+    float *ones;
+    struct g_tensor *one = nn_const(g, SHAPE1(f->hidden), &ones);
+    for (int i = 0; one && i < f->hidden; i++)
+        ones[i] = 1;
+    return f->norm == NN_RMS ? g_rms_norm(g, x, one, f->norm_eps, 0) : g_layer_norm(g, x, one, NULL, f->norm_eps);
+}
+
 static struct g_tensor *norm_if(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b,
                                 struct g_tensor *x)
 {
     return w ? nn_norm(g, f, w, b, x) : x;
+}
+
+static struct g_tensor *main_norm(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b,
+                                  struct g_tensor *x)
+{
+    return f->bare_norms ? bare_norm(g, f, x) : norm_if(g, f, w, b, x);
 }
 
 struct g_tensor *nn_scale(struct graph *g, struct g_tensor *x, float s)
@@ -157,7 +173,7 @@ static struct g_tensor *block(struct graph *g, struct nn_env *e, struct g_tensor
     bool late = f->wiring == NN_POST_ADD;
     struct g_tensor *in = x, *h = x;
     if (l->mixer != NN_NONE) {
-        h = late ? x : norm_if(g, f, w[NN_norm1_w], w[NN_norm1_b], x);
+        h = late ? x : main_norm(g, f, w[NN_norm1_w], w[NN_norm1_b], x);
         x = part(g, e, nn_mixers[l->mixer].build, &after1, h, x, layer);
         x = late ? nn_norm(g, f, w[NN_norm1_w], w[NN_norm1_b], x) : x;
     }
@@ -166,9 +182,26 @@ static struct g_tensor *block(struct graph *g, struct nn_env *e, struct g_tensor
     if (f->wiring == NN_PARALLEL)
         h = w[NN_norm2_w] ? nn_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], in) : h;
     else
-        h = late ? x : norm_if(g, f, w[NN_norm2_w], w[NN_norm2_b], x);
+        h = late ? x : main_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], x);
     x = part(g, e, nn_channels[l->channel].build, &after2, h, x, layer);
     return late ? nn_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], x) : x;
+}
+
+/* x [rows, I] * s[1] */
+static struct g_tensor *times(struct graph *g, struct g_tensor *x, struct g_tensor *s)
+{
+    return x && s ? g_reshape(g, g_mul(g, g_reshape(g, x, SHAPE2(g_count(x), 1)), g_reshape(g, s, SHAPE1(1))), x->shape) : NULL;
+}
+
+/* xIELU (arXiv:2411.13010): p x^2 + beta x above zero, n (e^x - 1 - x) + beta x below; p = softplus(its weight), n =
+ * beta + softplus(its weight). */
+static struct g_tensor *xielu(struct graph *g, struct g_param *const *w, struct g_tensor *x)
+{
+    struct g_tensor *beta = g_reshape(g, g_param(g, w[NN_xielu_beta]), SHAPE1(1));
+    struct g_tensor *p = g_act(g, g_param(g, w[NN_xielu_p]), ACT_SOFTPLUS);
+    struct g_tensor *n = g_add(g, g_act(g, g_param(g, w[NN_xielu_n]), ACT_SOFTPLUS), beta);
+    struct g_tensor *bent = g_add(g, times(g, g_act(g, x, ACT_RELU2), p), times(g, g_act(g, x, ACT_BEND), n));
+    return g_add(g, bent, times(g, x, beta));
 }
 
 struct g_tensor *nn_channel_mlp(struct graph *g, struct nn_env *e, struct g_param *const *w, struct g_tensor *x,
@@ -179,6 +212,8 @@ struct g_tensor *nn_channel_mlp(struct graph *g, struct nn_env *e, struct g_para
     if (f->gated)
         h = g_glu(g, nn_scale(g, nn_linear(g, w[NN_gate_w], w[NN_gate_b], x, NULL, ACT_NONE), f->mlp_gate),
                   nn_linear(g, w[NN_up_w], w[NN_up_b], x, NULL, ACT_NONE), (enum act_kind)f->act);
+    else if (w[NN_xielu_p])
+        h = xielu(g, w, nn_linear(g, w[NN_up_w], w[NN_up_b], x, NULL, ACT_NONE));
     else
         h = nn_linear(g, w[NN_up_w], w[NN_up_b], x, NULL, (enum act_kind)f->act);
     return nn_join(g, f, w[NN_down_w], w[NN_down_b], nn_scale(g, h, f->mlp_out), residual);
@@ -251,7 +286,7 @@ struct g_tensor *nn_tokens(struct graph *g, const struct nn_stack *s, struct g_t
 struct g_tensor *nn_logits(struct graph *g, const struct nn_stack *s, struct g_tensor *x)
 {
     const struct nn_facts *f = &s->facts;
-    x = norm_if(g, f, s->w[NN_final_norm_w], s->w[NN_final_norm_b], x);
+    x = main_norm(g, f, s->w[NN_final_norm_w], s->w[NN_final_norm_b], x);
     x = nn_scale(g, nn_linear(g, s->w[NN_lm_head_w], s->w[NN_lm_head_b], x, NULL, ACT_NONE), f->logit_scale);
     if (f->logit_softcap == 0)
         return x;

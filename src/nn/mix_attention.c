@@ -101,13 +101,16 @@ struct g_tensor *nn_attend(struct graph *g, struct nn_env *e, struct g_tensor *q
         return NULL;
     float scale = l->scale != 0 ? l->scale : 1.0f / sqrtf((float)q->shape.d[2]);
     struct shape flat = SHAPE2(q->shape.d[0], q->shape.d[1] * q->shape.d[2]);
+    struct g_param *const *w = e->s->layer ? e->s->layer[layer] : NULL;
+    struct g_tensor *sinks = w && w[NN_sinks] ? g_param(g, w[NN_sinks]) : NULL;
     if (seq->kv) {
-        y = g_attention_cached(g, q, k, v, seq->kv, layer, scale, e->f->softcap, l->window);
+        y = g_attention_cached_sunk(g, q, k, v, seq->kv, sinks, layer, scale, e->f->softcap, l->window);
     } else {
         q = by_sequence(g, seq, q);
         k = by_sequence(g, seq, k);
         v = by_sequence(g, seq, v);
-        y = g_attention(g, q, k, v, spans_of(g, e, l->window), scale, e->f->softcap);
+        struct g_tensor *spans = spans_of(g, e, l->window);
+        y = sinks ? g_attention_sunk(g, q, k, v, spans, sinks, scale) : g_attention(g, q, k, v, spans, scale, e->f->softcap);
     }
     return g_reshape(g, y, flat);
 }
@@ -132,8 +135,18 @@ static struct g_tensor *widened(struct graph *g, struct g_tensor *x, struct g_te
     return g_concat(g, 2, 2, both);
 }
 
+/* The slopes of heads that have a key head each. */
+static struct g_tensor *key_slopes(struct graph *g, const struct nn_facts *f)
+{
+    float *slopes;
+    struct g_tensor *t = nn_const(g, SHAPE1(f->heads), &slopes);
+    for (int h = 0; t && h < f->heads; h++)
+        slopes[h] = slope_of(h, f->heads, f->alibi);
+    return t;
+}
+
 /* A softmax does not see what all scores of a row share, so slope * (j - i) may be slope * j: one more dimension, the
- * slope in queries, the position in keys, nothing in values. */
+ * slope in queries, the position in keys, nothing in values. Or all of it in keys, as Falcon rounds it. */
 static struct g_tensor *attend_sloped(struct graph *g, struct nn_env *e, struct g_tensor *q, struct g_tensor *k,
                                       struct g_tensor *v, int layer)
 {
@@ -142,8 +155,9 @@ static struct g_tensor *attend_sloped(struct graph *g, struct nn_env *e, struct 
     float *slopes, *zeros, scale = f->layer[layer].scale;
     struct g_tensor *by = nn_const(g, SHAPE3(rows, f->heads, 1), &slopes), *none = nn_const(g, SHAPE3(rows, f->kv_heads, 1), &zeros);
     for (int i = 0; by && i < rows * f->heads; i++)
-        slopes[i] = slope_of(i % f->heads, f->heads, f->alibi) / scale;
-    struct g_tensor *at = g_reshape(g, g_positions(g, e->seq->pos, f->kv_heads), SHAPE3(rows, f->kv_heads, 1));
+        slopes[i] = f->alibi_keys ? 1 : slope_of(i % f->heads, f->heads, f->alibi) / scale;
+    struct g_tensor *at = g_positions(g, e->seq->pos, f->kv_heads, f->alibi_keys ? key_slopes(g, f) : NULL);
+    at = g_reshape(g, at, SHAPE3(rows, f->kv_heads, 1));
     struct g_tensor *y = nn_attend(g, e, widened(g, q, by), widened(g, k, at), widened(g, v, none), layer);
     y = g_slice(g, g_reshape(g, y, SHAPE3(rows, f->heads, D + 1)), 2, 0, D);
     return g_reshape(g, y, SHAPE2(rows, (int64_t)f->heads * D));
@@ -153,7 +167,7 @@ static struct g_tensor *attend_sloped(struct graph *g, struct nn_env *e, struct 
 static struct g_tensor *project(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b, struct g_tensor *x)
 {
     x = nn_linear(g, w, b, x, NULL, ACT_NONE);
-    return f->clip_qkv > 0 ? g_clamp(g, x, f->clip_qkv) : x;
+    return f->clip_qkv > 0 ? g_clamp(g, x, -f->clip_qkv, f->clip_qkv) : x;
 }
 
 struct g_tensor *nn_mix_attention(struct graph *g, struct nn_env *e, struct g_param *const *w, struct g_tensor *x,
@@ -167,5 +181,7 @@ struct g_tensor *nn_mix_attention(struct graph *g, struct nn_env *e, struct g_pa
     k = heads(g, e, k, f->kv_heads, w[NN_k_norm_w], w[NN_k_norm_b], layer);
     v = g_reshape(g, v, SHAPE3((int64_t)e->seq->batch * e->seq->tokens, f->kv_heads, f->head_dim));
     struct g_tensor *y = f->alibi > 0 ? attend_sloped(g, e, q, k, v, layer) : nn_attend(g, e, q, k, v, layer);
+    if (w[NN_attn_gate_w])
+        y = g_mul(g, y, nn_linear(g, w[NN_attn_gate_w], w[NN_attn_gate_b], x, NULL, ACT_SIGMOID));
     return nn_join(g, f, w[NN_attn_o_w], w[NN_attn_o_b], y, residual);
 }

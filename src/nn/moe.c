@@ -2,6 +2,8 @@
  * they say; a shared MLP, where there is one, says its part to all. arXiv:1701.06538, arXiv:2401.06066. Knows
  * weights by role only; the law of numbers is that of the operations. */
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
+
 #include "base/err.h"
 #include "graph/experts.h"
 #include "nn/nn.h"
@@ -36,6 +38,26 @@ static struct g_tensor *expert(struct graph *g, struct g_param *w, struct g_para
     return g_expert_linear(g, x, g_param(g, w), rows->starts, b ? g_param(g, b) : NULL);
 }
 
+/* [M] ones */
+static struct g_tensor *one(struct graph *g, int n)
+{
+    float *ones;
+    struct g_tensor *t = nn_const(g, SHAPE1(n), &ones);
+    for (int i = 0; t && i < n; i++)
+        ones[i] = 1;
+    return t;
+}
+
+static struct g_tensor *gated(struct graph *g, const struct nn_facts *f, struct g_tensor *gate, struct g_tensor *up)
+{
+    float most = f->moe.limit;
+    if (most > 0) {
+        gate = g_clamp(g, gate, -INFINITY, most);
+        up = g_add(g, g_clamp(g, up, -most, most), one(g, f->moe.width));
+    }
+    return g_glu(g, gate, up, (enum act_kind)f->act);
+}
+
 static struct g_tensor *routed(struct graph *g, struct nn_env *e, struct g_param *const *w, struct g_tensor *x)
 {
     const struct nn_facts *f = e->f;
@@ -44,7 +66,7 @@ static struct g_tensor *routed(struct graph *g, struct nn_env *e, struct g_param
     struct g_tensor *each = g_gather_rows(g, x, rows.tokens);
     struct g_tensor *up = expert(g, w[NN_expert_up_w], w[NN_expert_up_b], each, &rows);
     if (w[NN_expert_gate_w])
-        up = g_glu(g, expert(g, w[NN_expert_gate_w], w[NN_expert_gate_b], each, &rows), up, (enum act_kind)f->act);
+        up = gated(g, f, expert(g, w[NN_expert_gate_w], w[NN_expert_gate_b], each, &rows), up);
     else
         up = g_act(g, up, (enum act_kind)f->act);
     up = expert(g, w[NN_expert_down_w], w[NN_expert_down_b], up, &rows);

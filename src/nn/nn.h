@@ -112,6 +112,7 @@ struct nn_moe {
     bool sigmoid;                      /* scores, else softmax */
     bool renormalise;                  /* weights are divided by their sum */
     float scale;                       /* of the weights */
+    float limit;                       /* gates are cut above it, what they gate to [-limit, limit] and 1 is added; 0: not */
     float balance;                     /* factor of the loss that spreads the load; 0: none */
 };
 
@@ -121,7 +122,7 @@ struct nn_latent {
     int nope, rope, value;             /* widths of a head: its part that does not turn, that does, its values */
 };
 
-/* Recurrences; inner 0: none. Read by the mixers mamba, mamba2, beside, shared, rg_lru and rwkv. */
+/* Recurrences; inner 0: none. Read by the mixers mamba, mamba2, beside, shared, delta, short_conv, rg_lru and rwkv. */
 struct nn_ssm {
     int inner, states, taps, rank;     /* channels; states of each; taps of the convolution; rank of step sizes or adapters */
     int heads, groups;                 /* mamba2: heads, groups that share B and C; rg_lru: matrices of a gate */
@@ -137,11 +138,14 @@ struct nn_ssm {
 struct nn_facts {
     int hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, positions;
     struct nn_layer *layer;            /* [layers] */
+    int other_mixer;                   /* what a layer that does not attend is, where layer_types may say so; 0: none */
     int wiring;                        /* enum nn_wiring */
     float norm_eps, norm_offset;       /* norm weights are w + offset */
     int norm, act;                     /* enum nn_norm, enum act_kind */
     bool gated, causal, tied;
     bool attention_bias, mlp_bias;
+    bool out_bias;                     /* of attention's last projection, where a config says it apart */
+    bool bare_norms;                   /* norms of blocks and the last one have no weights */
     bool two_norms;                    /* parallel wiring: where a config key says whether each part has its own */
     bool qk_norm;                      /* where a config key says whether there are norms of q and k */
     bool qk_norm_layer;                /* norms of q and k are layer norms */
@@ -155,6 +159,7 @@ struct nn_facts {
     float softcap, attention_scale;
     float clip_qkv;                    /* q, k and v are cut to [-c, c]; 0: not */
     float alibi;                       /* scores fall with distance, by head: the exponent of the steepest slope; 0: not */
+    bool alibi_keys;                   /* slope times position in bfloat16, before the scale: Falcon; heads == kv_heads */
     float embed_scale, residual_scale, logit_scale; /* 0: 1 */
     float logit_softcap;
     struct nn_moe moe;
@@ -169,6 +174,7 @@ struct nn_facts {
     int types;                         /* kinds of tokens */
     int first_position;                /* RoBERTa: positions count from here over tokens that are not first_position - 1,
                                           the padding; 0: plainly from 0 */
+    int head_act;                      /* of the transform before a masked head; 0: act */
     bool use_head;                     /* attention pooling */
     int tower;                         /* enum nn_tower_kind: how pictures become states */
     bool stretch;                      /* learned positions are resampled for other grids than their own */
@@ -254,7 +260,7 @@ struct nn_keep nn_keep(const struct nn_facts *f, int layer);
 size_t nn_state_floats(const struct nn_facts *f, int layers);
 
 /* For rows. q [rows, heads, D], k and v [rows, kv_heads, D] -> [rows, heads * D], over the sequence's spans or pages,
- * in the layer's window. */
+ * in the layer's window, with its sinks. */
 struct g_tensor *nn_attend(struct graph *g, struct nn_env *e, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
                            int layer);
 /* x [rows, n, D] turned by the layer's rope; x itself without one. */

@@ -153,11 +153,18 @@ static struct g_tensor *case_near(struct ctx *c)
     struct g_tensor *spans = INTS(c, SHAPE3(4, 2, 2), 0, 3, 1, 3, 0, 3, 0, 0, 0, 2, 0, 3, 2, 3, 0, 3);
     return g_attention_near(c->g, q, k, v, spans, c->variant ? NULL : value(c, SHAPE4(2, 4, 2, 3)), 0.4f);
 }
+/* Two sequences with sinks, in one of which a row sees nothing. */
+static struct g_tensor *case_sunk(struct ctx *c)
+{
+    struct g_tensor *q = value(c, SHAPE4(2, 2, 4, 5)), *k = value(c, SHAPE4(2, 3, 2, 5)), *v = value(c, SHAPE4(2, 3, 2, 5));
+    struct g_tensor *spans = INTS(c, SHAPE3(2, 2, 2), 0, 3, 1, 3, 0, 0, 0, 2);
+    return g_attention_sunk(c->g, q, k, v, spans, value(c, SHAPE1(4)), 0.4f);
+}
 /* With a window, and scores that fall with distance: positions as one more dimension of the keys. */
 static struct g_tensor *case_sloped(struct ctx *c)
 {
     struct g_tensor *q = value(c, SHAPE4(1, 3, 2, 6)), *k = value(c, SHAPE3(3, 2, 5)), *v = value(c, SHAPE4(1, 3, 2, 6));
-    struct g_tensor *at = g_reshape(c->g, g_positions(c->g, INTS(c, SHAPE1(3), 0, 1, 2), 2), SHAPE3(3, 2, 1));
+    struct g_tensor *at = g_reshape(c->g, g_positions(c->g, INTS(c, SHAPE1(3), 0, 1, 2), 2, NULL), SHAPE3(3, 2, 1));
     k = g_reshape(c->g, g_concat(c->g, 2, 2, (struct g_tensor *[]){k, at}), SHAPE4(1, 3, 2, 6));
     struct g_tensor *spans = g_window_spans(c->g, INTS(c, SHAPE3(1, 3, 2), 0, 1, 0, 2, 0, 3), 2);
     return g_attention(c->g, q, k, v, spans, 0.4f, 0);
@@ -186,6 +193,13 @@ static struct g_tensor *case_ssd_scan(struct ctx *c)
     struct g_tensor *B = value(c, SHAPE2(7, 6)), *C = value(c, SHAPE2(7, 6));
     struct g_tensor *in[] = {x, dt, weight(c, SHAPE1(4)), B, C, weight(c, SHAPE1(4))};
     return g_ssd_scan(c->g, in, 2, c->variant ? 2.0f : 0.0f, c->variant ? 3.0f : INFINITY, where(c), -1);
+}
+static struct g_tensor *case_delta_scan(struct ctx *c)
+{
+    struct g_tensor *q = value(c, SHAPE2(7, 6)), *k = value(c, SHAPE2(7, 6)), *v = value(c, SHAPE2(7, 12));
+    struct g_tensor *dt = g_act(c->g, value(c, SHAPE2(7, 4)), ACT_SOFTPLUS), *beta = g_act(c->g, value(c, SHAPE2(7, 4)), ACT_SIGMOID);
+    struct g_tensor *in[] = {q, k, v, dt, weight(c, SHAPE1(4)), beta};
+    return g_delta_scan(c->g, in, 2, where(c), -1);
 }
 static struct g_tensor *case_rg_lru(struct ctx *c)
 {
@@ -266,7 +280,7 @@ static struct g_tensor *case_mul(struct ctx *c)
 static struct g_tensor *case_clamp(struct ctx *c)
 {
     struct g_tensor *x = value(c, SHAPE2(4, 20)); /* 0.2 to 1, and a tenth of it: differences stay on their side of the limit */
-    return g_clamp(c->g, g_concat(c->g, 0, 2, (struct g_tensor *[]){x, g_scale(c->g, x, 0.1f)}), 0.12f);
+    return g_clamp(c->g, g_concat(c->g, 0, 2, (struct g_tensor *[]){x, g_scale(c->g, x, 0.1f)}), c->variant ? -INFINITY : -0.12f, 0.12f);
 }
 
 static struct g_tensor *case_scale(struct ctx *c)
@@ -364,9 +378,11 @@ static const struct { enum g_op op; int variants; struct g_tensor *(*build)(stru
     {OP_attention, 2, case_attention},
     {OP_attention, 1, case_sloped},
     {OP_attention, 2, case_near},
+    {OP_attention, 1, case_sunk},
     {OP_conv1d, 2, case_conv1d},
     {OP_selective_scan, 1, case_selective_scan},
     {OP_ssd_scan, 2, case_ssd_scan},
+    {OP_delta_scan, 1, case_delta_scan},
     {OP_rg_lru, 1, case_rg_lru},
     {OP_token_shift, 1, case_token_shift},
     {OP_wkv, 1, case_wkv},
@@ -374,7 +390,7 @@ static const struct { enum g_op op; int variants; struct g_tensor *(*build)(stru
     {OP_glu, ACT_COUNT, case_glu},
     {OP_add, 5, case_add},
     {OP_mul, 5, case_mul},
-    {OP_clamp, 1, case_clamp},
+    {OP_clamp, 2, case_clamp},
     {OP_scale, 1, case_scale},
     {OP_affine, 2, case_affine},
     {OP_dropout, 1, case_dropout},

@@ -9,9 +9,9 @@
 /* Everything one call needs, in buffers that end at unreadable pages. */
 struct setup {
     int queries, heads, kv_heads, D, keys, n_spans;
-    struct guarded q, k, v, spans, dout, out, dq, dk, dv, bias, dbias; /* bias [heads, queries, keys] */
+    struct guarded q, k, v, spans, dout, out, dq, dk, dv, bias, dbias, sinks, dsinks; /* bias [heads, queries, keys] */
     float scale, softcap;
-    bool near;                   /* with the bias */
+    bool near, sunk;             /* with the bias, with the sinks */
 };
 
 static float *f(struct guarded *g) { return g->p; }
@@ -39,13 +39,16 @@ static struct setup setup_new(int queries, int heads, int kv_heads, int D, int k
     s.bias = guard_new((size_t)heads * (size_t)(queries * keys) * 4);
     s.dbias = guard_new(s.bias.len);
     fill(&s.bias, 2);
+    s.sinks = guard_new((size_t)heads * 4);
+    s.dsinks = guard_new(s.sinks.len);
+    fill(&s.sinks, 3);
     return s;
 }
 
 static void setup_free(struct setup *s)
 {
     struct guarded *all[] = {&s->q, &s->k, &s->v, &s->spans, &s->dout, &s->out, &s->dq, &s->dk, &s->dv, &s->bias,
-                             &s->dbias};
+                             &s->dbias, &s->sinks, &s->dsinks};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         guard_free(all[i]);
 }
@@ -86,7 +89,7 @@ static struct attn job(struct setup *s, int h, int from, int to)
         .out = f(&s->out) + from * stride + h * group * s->D, .q_stride = stride,
         .spans = (int32_t *)s->spans.p + from * 2 * s->n_spans, .span_stride = 2 * s->n_spans, .n_spans = s->n_spans,
         .keys = s->keys, .k = {.data = f(&s->k) + h * s->D, .stride = kv}, .v = {.data = f(&s->v) + h * s->D, .stride = kv},
-        .scale = s->scale, .softcap = s->softcap};
+        .scale = s->scale, .softcap = s->softcap, .sinks = s->sunk ? f(&s->sinks) + h * group : NULL};
 }
 
 static struct attn_grad grad_job(struct setup *s, int h)
@@ -97,6 +100,7 @@ static struct attn_grad grad_job(struct setup *s, int h)
     g.dk = f(&s->dk) + h * s->D;
     g.dv = f(&s->dv) + h * s->D;
     g.dbias = s->near ? f(&s->dbias) + (g.a.bias - f(&s->bias)) : NULL;
+    g.dsinks = s->sunk ? f(&s->dsinks) + (g.a.sinks - f(&s->sinks)) : NULL;
     return g;
 }
 
@@ -114,6 +118,7 @@ static void backward(struct setup *s, const struct kernels *k)
 {
     void *scratch = aligned_alloc(64, attn_grad_scratch_bytes(s->D));
     memset(s->dbias.p, 0, s->dbias.len);
+    memset(s->dsinks.p, 0, s->dsinks.len);
     for (int h = 0; h < s->kv_heads; h++) {
         struct attn_grad g = grad_job(s, h);
         k->attention_grad(&g, scratch);
@@ -143,22 +148,22 @@ static void compare_masks(struct setup *s)
     kernels_init(&ref, CPU_scalar);
     forward(s, &ref);
     backward(s, &ref);
-    struct guarded *results[] = {&s->out, &s->dq, &s->dk, &s->dv, &s->dbias};
-    static const char *const names[] = {"out", "dq", "dk", "dv", "dbias"};
-    float *want[5];
-    for (int i = 0; i < 5; i++)
+    struct guarded *results[] = {&s->out, &s->dq, &s->dk, &s->dv, &s->dbias, &s->dsinks};
+    static const char *const names[] = {"out", "dq", "dk", "dv", "dbias", "dsinks"};
+    float *want[6];
+    for (int i = 0; i < 6; i++)
         want[i] = copy_of(results[i]);
     unsigned mask;
     for (size_t step = 1; check_mask(step, &mask); step++) {
-        for (int i = 0; i < 5; i++)
+        for (int i = 0; i < 6; i++)
             memset(results[i]->p, 0xa5, results[i]->len);
         kernels_init(&k, mask);
         forward(s, &k);
         backward(s, &k);
-        for (int i = 0; i < 5; i++)
+        for (int i = 0; i < 6; i++)
             same(names[i], s, results[i], want[i]);
     }
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         free(want[i]);
 }
 
@@ -172,6 +177,7 @@ static void test_masks_agree(void **state)
         struct setup s = setup_new(queries, kv * group, kv, widths[rng_below(&check_rng, 8)], keys,
                                    1 + (int)rng_below(&check_rng, ATTN_SPANS), i % 5 == 4 ? 3.0f : 0.0f);
         s.near = i % 5 == 2 || i % 5 == 3;
+        s.sunk = i % 3 == 1;
         set_spans(&s, i % PATTERNS);
         compare_masks(&s);
         setup_free(&s);
@@ -184,6 +190,7 @@ static void test_long_sequences(void **state)
     for (int i = 0; i < 4; i++) {
         struct setup s = setup_new(i % 2 ? 3 : 37, 2, 1, 20, 2500 + (int)rng_below(&check_rng, 300), 3, i == 3 ? 5.0f : 0);
         s.near = i < 3;
+        s.sunk = i == 1;
         set_spans(&s, i < 2 ? CAUSAL : RANDOM);
         for (int r = 0; i >= 2 && r < s.queries; r += 2) {
             int32_t *span = (int32_t *)s.spans.p + r * 6;
@@ -203,6 +210,7 @@ static void test_rows_alone_and_pages(void **state)
         int D = round % 2 ? 32 : 20;
         struct setup s = setup_new(queries, 2, 1, D, keys, 2, round % 3 == 2 ? 4.0f : 0);
         s.near = round % 3 == 1;
+        s.sunk = round % 2;
         set_spans(&s, round % PATTERNS == PREFIX ? CAUSAL : round % PATTERNS);
         forward(&s, kernels_active());
         float *want = copy_of(&s.out);
@@ -317,6 +325,10 @@ static void row_double(struct setup *s, int i, int h, double *out, double *dq, d
         x[j] = s->softcap != 0 ? s->softcap * t : x[j];
         x[j] += s->near ? f(&s->bias)[(h * s->queries + i) * s->keys + at[j]] : 0;
         max = x[j] > max ? x[j] : max;
+    }
+    if (s->sunk) {
+        max = f(&s->sinks)[h] > max ? f(&s->sinks)[h] : max;
+        z = exp(f(&s->sinks)[h] - max);
     }
     for (int j = 0; j < n; j++)
         z += x[j] = exp(x[j] - max);

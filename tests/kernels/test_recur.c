@@ -31,7 +31,7 @@ static struct call call_new(int T, int W)
         c.g[i] = guard_new(count[i] * 4);
         *at[i] = c.g[i].p;
         for (size_t k = 0; k < count[i]; k++)
-            (*at[i])[k] = i == 3 || i == 6 ? -0.1f - rng_float(&check_rng) : rng_normal(&check_rng);
+            (*at[i])[k] = i == 3 || i == 6 ? -0.1f - rng_float(&check_rng) : rng_normal(&check_rng) * (i == 7 ? 0.3f : 1.0f);
     }
     for (size_t k = 0; k < rows * w; k++)
         c.p[k] = 0.05f + rng_float(&check_rng); /* time steps */
@@ -131,6 +131,40 @@ static void want_ssd_rows(const struct call *c)
                 int bc = t * ld_bc + h / GROUP * STATES + n;
                 s[n] = exp(dt * (double)c->w[h]) * s[n] + (double)c->B[bc] * dt * x;
                 y += (double)c->C[bc] * s[n];
+            }
+            c->want[t * c->W + d] = y;
+        }
+    }
+}
+
+static void run_delta_rows(const struct kernels *k, const struct call *c, int from, int to)
+{
+    int H = heads_of(c), ld_bc = groups_of(c) * STATES, half = H / 2;
+    ptrdiff_t at = (ptrdiff_t)from * c->W;
+    struct delta_run r = {to - from, 0, half, HEAD, STATES, GROUP, c->W, H, ld_bc, c->x + at, c->p + (ptrdiff_t)from * H,
+                          c->p + (ptrdiff_t)from * H, c->w, c->C + from * ld_bc, c->B + from * ld_bc, c->state, c->y + at};
+    k->delta_rows(&r);
+    r.first = half;
+    r.heads = H - half;
+    k->delta_rows(&r);
+    for (int t = from; t < to; t++)
+        memset(c->y + t * c->W + H * HEAD, 0, (size_t)(c->W - H * HEAD) * sizeof(float));
+}
+static void want_delta_rows(const struct call *c)
+{
+    int H = heads_of(c), ld_bc = groups_of(c) * STATES;
+    for (int d = 0; d < c->W; d++) {
+        double s[STATES] = {0};
+        int h = d / HEAD;
+        for (int t = 0; t < c->T; t++) {
+            double dt = h < H ? (double)c->p[t * H + h] : 0, y = 0, off = (double)c->x[t * c->W + d];
+            for (int n = 0; n < STATES && h < H; n++) {
+                s[n] *= exp(dt * (double)c->w[h]);
+                off -= (double)c->B[t * ld_bc + h / GROUP * STATES + n] * s[n];
+            }
+            for (int n = 0; n < STATES && h < H; n++) {
+                s[n] += (double)c->B[t * ld_bc + h / GROUP * STATES + n] * dt * off;
+                y += (double)c->C[t * ld_bc + h / GROUP * STATES + n] * s[n];
             }
             c->want[t * c->W + d] = y;
         }

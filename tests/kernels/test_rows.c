@@ -280,6 +280,7 @@ static long double none_l(long double x) { return x; }
 static long double silu_l(long double x) { return x * sigmoid_l(x); }
 static long double softplus_l(long double x) { return log1pl(expl(x)); }
 static long double quick_l(long double x) { return x * sigmoid_l(1.702L * x); }
+static long double bend_l(long double x) { return x < 0 ? expm1l(x) - x : 0; }
 static long double gelu_l(long double x) { return x * erfcl(-x * sqrtl(0.5L)) / 2; }
 static long double gelu_tanh_l(long double x)
 {
@@ -290,7 +291,7 @@ static const struct { const char *name; exact_fn *exact; } acts[ACT_COUNT] = {
     [ACT_NONE] = {"none", none_l},   [ACT_RELU] = {"relu", relu_l},  [ACT_RELU2] = {"relu2", relu2_l},
     [ACT_SILU] = {"silu", silu_l},   [ACT_GELU] = {"gelu", gelu_l},  [ACT_GELU_TANH] = {"gelu_tanh", gelu_tanh_l},
     [ACT_QUICK_GELU] = {"quick", quick_l}, [ACT_TANH] = {"tanh", tanhl}, [ACT_SIGMOID] = {"sigmoid", sigmoid_l},
-    [ACT_SOFTPLUS] = {"softplus", softplus_l},
+    [ACT_SOFTPLUS] = {"softplus", softplus_l}, [ACT_BEND] = {"bend", bend_l},
 };
 /* By a central difference, but for the one that bends at zero. */
 static long double slope_l(long double x)
@@ -315,7 +316,7 @@ static void test_accuracy(void **state)
         act_now = (enum act_kind)a;
         check_accuracy(acts[a].name, map_act, acts[a].exact, -1.0f, 1.0f, 2, true);
         check_accuracy(acts[a].name, map_act, acts[a].exact, 0.0f, 30.0f, 4, false);
-        check_accuracy(acts[a].name, map_act, acts[a].exact, -30.0f, -1.0f, 5, true);
+        check_accuracy(acts[a].name, map_act, acts[a].exact, -30.0f, -1.0f, 5, a != ACT_BEND);
         if (a != ACT_RELU)
             check_accuracy("slope", map_slope, slope_l, -9.0f, 9.0f, 5, true);
     }

@@ -50,6 +50,12 @@ static struct g_tensor *build_ssd_scan(struct graph *g, struct g_tensor *const *
     struct g_tensor *in[] = {x[0], x[1], weight(g, SHAPE1(HEADS), 1), x[2], x[3], weight(g, SHAPE1(HEADS), 2)};
     return g_ssd_scan(g, in, 2, 0.1f, 0.8f, where, at);
 }
+static struct g_tensor *build_delta_scan(struct graph *g, struct g_tensor *const *x, struct g_tensor *where, int64_t at)
+{
+    struct g_tensor *in[] = {x[0], g_scale(g, x[1], 0.3f), x[2], g_act(g, x[3], ACT_SOFTPLUS), weight(g, SHAPE1(HEADS), 1),
+                             g_act(g, x[4], ACT_SIGMOID)};
+    return g_delta_scan(g, in, 2, where, at);
+}
 static struct g_tensor *build_rg_lru(struct graph *g, struct g_tensor *const *x, struct g_tensor *where, int64_t at)
 {
     return g_rg_lru(g, x[0], x[1], x[2], weight(g, SHAPE1(D), 1), where, at);
@@ -69,6 +75,7 @@ static const struct rec recs[] = {
     {OP_conv1d, {D}, build_conv1d},
     {OP_selective_scan, {D, D, N, N}, build_selective_scan},
     {OP_ssd_scan, {HEADS * P, HEADS, 2 * N, 2 * N}, build_ssd_scan},
+    {OP_delta_scan, {2 * N, 2 * N, HEADS * P, HEADS, HEADS}, build_delta_scan},
     {OP_rg_lru, {D, D, D}, build_rg_lru},
     {OP_token_shift, {D}, build_token_shift},
     {OP_wkv, {D, D}, build_wkv},

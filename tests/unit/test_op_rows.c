@@ -129,6 +129,7 @@ static double act_of(enum act_kind act, double x)
     case ACT_TANH: return tanh(x);
     case ACT_SIGMOID: return s;
     case ACT_SOFTPLUS: return log1p(exp(x));
+    case ACT_BEND: return x < 0 ? expm1(x) - x : 0;
     default: return x;
     }
 }
