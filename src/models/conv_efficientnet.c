@@ -88,6 +88,8 @@ static int push_block(struct conv_read *r, int s, int j, int at)
     if (in != r->width)
         return err_set(NUN_EFORMAT, "%s: in_channels: stage %d begins with %d channels, the one before ends with %d", r->place, s,
                        in, r->width);
+    if (f->squeeze > 1)
+        return err_set(NUN_EUNSUP, "%s: squeeze_expansion_ratio: expected at most 1, found %g", r->place, (double)f->squeeze);
     b.squeeze = (int)(in * (double)f->squeeze);
     b.squeeze = b.squeeze > 1 ? b.squeeze : 1;
     b.before = stride == 1 ? (kernel - 1) / 2 : kernel / 2 - !is_even(f, at);

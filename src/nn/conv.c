@@ -1,5 +1,7 @@
 /* The blocks of convolutional encoders: what units each has, and how they are joined. See conv.h. */
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
+
 #include "nn/conv.h"
 #include "graph/maps.h"
 
@@ -15,26 +17,71 @@ static struct g_tensor *param(struct graph *g, struct g_param *p)
     return p ? g_param(g, p) : NULL;
 }
 
+/* What the sums are multiplied by and what is added to them; NULL: nothing. */
+struct folded { struct g_tensor *scale, *shift; };
+
+static bool learns(const struct nn_unit *u)
+{
+    const struct g_param *p[] = {u->b, u->norm_w, u->norm_b, u->gain_w};
+    for (size_t i = 0; i < sizeof p / sizeof p[0]; i++)
+        if (p[i] && p[i]->trainable)
+            return true;
+    return false;
+}
+
+/* Batch norm, bias and gain as values of the graph, through which gradients go. */
+static struct folded fold(struct graph *g, const struct nn_unit *u)
+{
+    struct folded f = {param(g, u->gain_w), param(g, u->b)};
+    if (u->norm == NN_UNIT_BATCH) {
+        f.scale = g_stats_scale(g, g_param(g, u->norm_w), g_param(g, u->norm_var), u->eps);
+        struct g_tensor *shift = g_stats_shift(g, g_param(g, u->norm_b), g_param(g, u->norm_mean), f.scale);
+        f.shift = f.shift ? g_add(g, shift, g_mul(g, f.shift, f.scale)) : shift;
+    } else if (f.scale && f.shift) {
+        f.shift = g_mul(g, f.shift, f.scale);
+    }
+    return f;
+}
+
+static const float *values(const struct g_param *p) { return p ? p->data : NULL; }
+
+/* The same numbers once and for all: a hundred steps less in a run, each of which all threads await. */
+static struct folded fold_now(struct graph *g, const struct nn_unit *u)
+{
+    const float *b = values(u->b), *w = values(u->norm_w), *beta = values(u->norm_b), *mean = values(u->norm_mean),
+                *var = values(u->norm_var), *gain = values(u->gain_w);
+    bool batch = u->norm == NN_UNIT_BATCH;
+    float *scale = NULL, *shift = NULL;
+    struct folded f = {0};
+    if (batch || gain)
+        f.scale = nn_const(g, SHAPE1(u->out), &scale);
+    if (batch || b)
+        f.shift = nn_const(g, SHAPE1(u->out), &shift);
+    if (graph_error(g))
+        return f;
+    for (int i = 0; i < u->out; i++) {
+        if (scale)
+            scale[i] = batch ? w[i] * (1.0f / sqrtf(var[i] + u->eps)) : gain[i];
+        float sum = b ? (scale ? b[i] * scale[i] : b[i]) : 0;
+        if (shift)
+            shift[i] = !batch ? sum : b ? beta[i] - mean[i] * scale[i] + sum : beta[i] - mean[i] * scale[i];
+    }
+    return f;
+}
+
 /* act(norm(conv(x)) + residual), whichever of them there are; residual may be NULL. */
 static struct g_tensor *unit(struct graph *g, const struct nn_unit *u, struct g_tensor *x, struct g_tensor *residual)
 {
-    bool layer_after = u->norm == NN_UNIT_LAYER_AFTER;
-    struct conv2d_how how = {u->stride, u->before, u->after, u->groups, layer_after ? ACT_NONE : (enum act_kind)u->act};
-    struct g_tensor *bias = param(g, u->b), *scale = param(g, u->gain_w);
+    /* A trained activation needs its input kept: apart, it is not recomputed. */
+    bool layer_after = u->norm == NN_UNIT_LAYER_AFTER, apart = layer_after || g->training;
+    struct conv2d_how how = {u->stride, u->before, u->after, u->groups, apart ? ACT_NONE : (enum act_kind)u->act};
+    struct folded f = learns(u) ? fold(g, u) : fold_now(g, u);
     if (u->norm == NN_UNIT_LAYER_BEFORE)
         x = g_layer_norm(g, x, g_param(g, u->norm_w), g_param(g, u->norm_b), u->eps);
-    if (u->norm == NN_UNIT_BATCH) {
-        scale = g_stats_scale(g, g_param(g, u->norm_w), g_param(g, u->norm_var), u->eps);
-        struct g_tensor *shift = g_stats_shift(g, g_param(g, u->norm_b), g_param(g, u->norm_mean), scale);
-        bias = bias ? g_add(g, shift, g_mul(g, bias, scale)) : shift;
-    } else if (scale && bias) {
-        bias = g_mul(g, bias, scale);
-    }
-    x = g_conv2d(g, &how, x, g_param(g, u->w), bias, scale, residual);
-    if (!layer_after)
-        return x;
-    x = g_layer_norm(g, x, g_param(g, u->norm_w), g_param(g, u->norm_b), u->eps);
-    return u->act == ACT_NONE ? x : g_act(g, x, (enum act_kind)u->act);
+    x = g_conv2d(g, &how, x, g_param(g, u->w), f.shift, f.scale, residual);
+    if (layer_after)
+        x = g_layer_norm(g, x, g_param(g, u->norm_w), g_param(g, u->norm_b), u->eps);
+    return apart && u->act != ACT_NONE ? g_act(g, x, (enum act_kind)u->act) : x;
 }
 
 /* A unit of block b that keeps the size of the maps. */

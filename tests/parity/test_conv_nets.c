@@ -170,6 +170,27 @@ static void test_batches(void **state)
     mem_free(pixels);
 }
 
+/* Norms that learn are steps of the graph, others numbers in it: the same bits. */
+static void test_folded(void **state)
+{
+    enum { H = 40, W = 40 };
+    float *pixels = random_pixels(1, H, W);
+    struct model *m;
+    check_ok(model_load(folder_of(*state), &m));
+    struct run now = run_new(m, GEMM_F32, 1, H, W, pixels);
+    for (int i = 0; i < m->n_params; i++)
+        m->params[i]->trainable = !m->params[i]->statistic;
+    struct run steps = run_new(m, GEMM_F32, 1, H, W, pixels);
+    assert_true(steps.plan->n_steps > now.plan->n_steps);
+    check_ok(exec_run(now.plan, &(struct exec){0}));
+    check_ok(exec_run(steps.plan, &(struct exec){0}));
+    assert_memory_equal(now.rows->data, steps.rows->data, g_bytes(now.rows));
+    run_free(&now);
+    run_free(&steps);
+    model_free(m);
+    mem_free(pixels);
+}
+
 /* ---- random weights, and learning ---------------------------------------------------------- */
 
 #define CONVNEXT "{\"architectures\": [\"ConvNextForImageClassification\"], \"model_type\": \"convnext\", \"depths\": [1, 2], " \
@@ -283,6 +304,7 @@ static void test_configs(void **state)
     refused(NUN_EFORMAT, "as many hidden_sizes as depths", NET("convnext", "ConvNext", "\"depths\": []"));
     refused(NUN_EUNSUP, "pooling_type", EFFICIENT(", \"pooling_type\": \"max\""));
     refused(NUN_EFORMAT, "hidden_dim", NET("efficientnet", "EfficientNet", "\"width_coefficient\": 0.5, \"hidden_dim\": 320"));
+    refused(NUN_EUNSUP, "squeeze_expansion_ratio", EFFICIENT(", \"squeeze_expansion_ratio\": 1e12"));
     refused(NUN_ELIMIT, "layers", NET("convnext", "ConvNext", "\"depths\": [4000, 4000], \"hidden_sizes\": [8, 8]"));
 }
 
@@ -290,13 +312,14 @@ int main(void)
 {
     static const char *const made[] = {CONVNEXT, RESNET, EFFICIENT("")};
     enum { MADE = sizeof made / sizeof made[0] };
-    struct CMUnitTest tests[3 * NETS + MADE + 1] = {cmocka_unit_test(test_configs)};
+    struct CMUnitTest tests[4 * NETS + MADE + 1] = {cmocka_unit_test(test_configs)};
     size_t n = 1;
     for (size_t i = 0; i < NETS; i++) {
         void *net = (void *)(uintptr_t)&nets[i];
         tests[n++] = (struct CMUnitTest){nets[i].name, test_reference, NULL, NULL, net};
         tests[n++] = (struct CMUnitTest){"saved", test_saved, NULL, NULL, net};
         tests[n++] = (struct CMUnitTest){"batches", test_batches, NULL, NULL, net};
+        tests[n++] = (struct CMUnitTest){"folded", test_folded, NULL, NULL, net};
     }
     for (size_t i = 0; i < MADE; i++)
         tests[n++] = (struct CMUnitTest){"learning", test_learning, NULL, NULL, (void *)(uintptr_t)made[i]};
