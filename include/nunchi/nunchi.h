@@ -65,6 +65,7 @@ struct nun_model_info {
     uint64_t parameters;
     uint64_t token_parameters;         /* weights of the products that one token of text goes through, head included */
     size_t weight_bytes;               /* as stored */
+    size_t prepared_bytes;             /* as the kernels read them: memory that opening takes beside the file */
     int context;                       /* most positions of a timeline */
     int trained_context;               /* what config.json says */
     int vocab;                         /* rows of logits */

@@ -78,7 +78,8 @@ static void print_tensors(const json_t *list)
 /* What running it takes, where this build can open it. */
 static json_t *memory_of(struct cli *c, const char *path)
 {
-    struct nun_model_options o = {.threads = cli_int(c, OPT_threads), .facts_only = true};
+    struct nun_model_options o = {.threads = cli_int(c, OPT_threads), .compute = (enum nun_compute)cli_int(c, OPT_compute),
+                                  .context = cli_int(c, OPT_ctx_size), .facts_only = true};
     struct nun_model *m;
     struct nun_model_info info;
     ask_cache(c, &o);
@@ -86,9 +87,10 @@ static json_t *memory_of(struct cli *c, const char *path)
         return json_pack("{s:b, s:s}", "runs", 0, "why", nun_error());
     nun_model_info(m, &info);
     json_int_t state = (json_int_t)info.state_bytes_per_token;
-    json_t *out = json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "runs", 1, "context", info.context,
+    json_t *out = json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "runs", 1, "context", info.context,
                             "layers", info.layers, "hidden", info.hidden, "image_tokens", info.image_tokens,
                             "image_size", info.image_size, "weight_bytes", (json_int_t)info.weight_bytes,
+                            "prepared_bytes", (json_int_t)info.prepared_bytes,
                             "state_bytes_per_token", state, "state_bytes_full_context", state * info.context);
     nun_model_close(m);
     return out;
@@ -96,15 +98,15 @@ static json_t *memory_of(struct cli *c, const char *path)
 
 static void print_memory(const json_t *memory)
 {
-    char weights[32], token[32], whole[32];
+    char weights[32], prepared[32], token[32], whole[32];
     double state = number_of(memory, "state_bytes_per_token"), full = number_of(memory, "state_bytes_full_context");
     if (!json_is_true(json_object_get(memory, "runs"))) {
         printf("not run by this build: %s\n", text_of(memory, "why"));
         return;
     }
-    printf("memory: weights %s, state %s a token, %s for a context of %.0f\n",
-           term_bytes(number_of(memory, "weight_bytes"), weights), term_bytes(state, token), term_bytes(full, whole),
-           number_of(memory, "context"));
+    printf("memory: weights %s in the file, %s as they are computed with; state %s a token, %s for a context of %.0f\n",
+           term_bytes(number_of(memory, "weight_bytes"), weights), term_bytes(number_of(memory, "prepared_bytes"), prepared),
+           term_bytes(state, token), term_bytes(full, whole), number_of(memory, "context"));
     if (number_of(memory, "image_tokens") > 0)
         printf("pictures: %.0f x %.0f pixels, %.0f tokens each\n", number_of(memory, "image_size"),
                number_of(memory, "image_size"), number_of(memory, "image_tokens"));

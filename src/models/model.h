@@ -68,6 +68,8 @@ int model_gather(const struct model *m, const char *name, bool gradients, struct
 int model_make_trainable(struct model *m, bool (*learns)(const struct g_param *p, void *arg), void *arg);
 /* Pack linear weights for `format`; with `backward`, for dy W too. Repeat after the values changed. */
 int model_pack(struct model *m, enum gemm_format format, bool backward, struct pool *pool);
+/* What that takes, without `backward`. */
+size_t model_panel_bytes(const struct model *m, enum gemm_format format);
 
 /* Keep only the first `layers` text blocks, in facts, weights and config. */
 int model_truncate(struct model *m, int layers);

@@ -121,15 +121,28 @@ static int reserve(struct model *m, struct g_param *p, enum gemm_format format, 
     return 0;
 }
 
+/* Of all panels, or of those that are not there yet. */
+static size_t panel_bytes(const struct model *m, enum gemm_format format, bool backward, bool missing)
+{
+    size_t n = 0;
+    for (int i = 0; i < m->n_params; i++) {
+        const struct g_param *p = m->params[i];
+        enum gemm_format own = p->exact ? GEMM_F32 : format;
+        for (int side = 0; side < 2 && is_linear(m, p); side++)
+            n += missing && p->packed[side] && p->packed_format == own ? 0 : side_bytes(p, own, backward, side);
+    }
+    return n;
+}
+
+size_t model_panel_bytes(const struct model *m, enum gemm_format format)
+{
+    return panel_bytes(m, format, false, false);
+}
+
 /* Panels are as large as the model in their format, whatever the file's: better said before than by the kernel. */
 static int check_memory(const struct model *m, enum gemm_format format, bool backward)
 {
-    size_t need = 0, free_bytes = memory_available();
-    for (int i = 0; i < m->n_params; i++) {
-        const struct g_param *p = m->params[i];
-        for (int side = 0; side < 2 && is_linear(m, p); side++)
-            need += p->packed[side] && p->packed_format == (p->exact ? GEMM_F32 : format) ? 0 : side_bytes(p, format, backward, side);
-    }
+    size_t need = panel_bytes(m, format, backward, true), free_bytes = memory_available();
     if (need <= free_bytes)
         return 0;
     return err_set(NUN_ELIMIT, "%s: the weights as the kernels read them take %zu MB, %zu MB of memory are free",

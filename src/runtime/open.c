@@ -259,6 +259,7 @@ void nun_model_info(const struct nun_model *m, struct nun_model_info *out)
         .folder = m->model->folder ? m->model->folder : "", .architecture = m->model->family->architecture,
         .parameters = m->model->n_values, .token_parameters = token_parameters(&m->model->text),
         .weight_bytes = m->model->weights ? st_total_bytes(m->model->weights) : 0,
+        .prepared_bytes = model_panel_bytes(m->model, m->compute),
         .context = m->context, .trained_context = f->positions, .vocab = f->vocab, .layers = f->layers, .hidden = f->hidden,
         .image_tokens = sees ? model_features(m->model, NULL) : 0, .image_size = sees ? model_image_size(m->model) : 0,
         .state_bytes_per_token = page_block_bytes(&m->pages) / KV_PAGE, .has_tokenizer = m->tokenizer != NULL,

@@ -278,6 +278,15 @@ def case_inspect_gguf():
     check(sum(facts["dtypes"].values()) == facts["bytes"], "bytes do not add up")
 
 
+def case_inspect_memory():
+    """Matrices in the file's format and in the kernels': of Q4_0 18 bytes for 32 values, then 2 or 4 bytes a value."""
+    with tempfile.TemporaryDirectory() as tmp:
+        nunchi("init", "llama-tiny", tmp + "/t.gguf", "--dtype", "Q8_0")
+        parts = [json.loads(nunchi("inspect", tmp + "/t.gguf", "--json", *more)[0])["memory"] for more in ([], ["--compute", "f32", "-c", "64"])]
+        check(parts[1]["prepared_bytes"] == 2 * parts[0]["prepared_bytes"] > parts[0]["weight_bytes"], str(parts))
+        check(parts[1]["context"] == 64 and parts[1]["state_bytes_full_context"] == 64 * parts[1]["state_bytes_per_token"], str(parts))
+
+
 def case_inspect_adapter():
     folder = shared("fixtures/peft-lora")
     facts = json.loads(nunchi("inspect", folder, "--json")[0])
