@@ -11,7 +11,8 @@ static double patches_of(int side, double scale, int patch)
     return fmax(1, ceil(side * scale / patch));
 }
 
-static int naflex_plan(const struct preprocess_facts *f, const struct preprocess_room *room, struct preprocess_plan *out)
+static int naflex_plan(const struct preprocess_facts *f, const struct preprocess_room *room,
+                       struct preprocess_plan *out)
 {
     static const double eps = 1e-5;
     int64_t area = (int64_t)f->patch * f->patch, allowed = room->pixels / area;
@@ -25,8 +26,8 @@ static int naflex_plan(const struct preprocess_facts *f, const struct preprocess
     out->patch_columns = (int)patches_of(out->width, low, f->patch);
     out->patch_rows = (int)patches_of(out->height, low, f->patch);
     if ((int64_t)out->patch_columns * out->patch_rows > (int64_t)fmax(1, most))
-        return err_set(NUN_EUNSUP, "preprocess: %d x %d takes %d x %d patches, at most %g may be", out->width, out->height,
-                       out->patch_columns, out->patch_rows, most);
+        return err_set(NUN_EUNSUP, "preprocess: %d x %d takes %d x %d patches, at most %g may be", out->width,
+                       out->height, out->patch_columns, out->patch_rows, most);
     int width, height;
     TRY(plan_side((int64_t)out->patch_columns * f->patch, "resized width", &width));
     TRY(plan_side((int64_t)out->patch_rows * f->patch, "resized height", &height));
