@@ -124,6 +124,8 @@ def build(name, row, folder):
     model = row["model"](config).float().eval()
     bfloat16 = zlib.crc32(name.encode()) % 2 == 1
     randomise(model, bfloat16, row.get("gain", 1.1))
+    if "prepare" in row:
+        row["prepare"](model)
     cases, tensors = make_cases(model, config.vocab_size, "MaskedLM" not in architecture)
     model.generation_config = transformers.GenerationConfig()
     (model.to(torch.bfloat16) if bfloat16 else model).save_pretrained(folder)

@@ -1,7 +1,11 @@
 """The models that check_families.py makes: a row a config variant. Small, with odd head counts, windows shorter than the
 prompt, every boolean key that changes the arithmetic both ways."""
 # SPDX-License-Identifier: MIT
+import json
+
+import torch
 import transformers as t
+from safetensors.torch import load_file, save_file
 
 
 def row(config, model, note="", **more):
@@ -241,6 +245,51 @@ def hybrids():
     }
 
 
+MXFP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+
+
+def mxfp4_parts(w):
+    """[E, in, out] -> nibbles [E, out, in / 32, 32], exponents [E, out, in / 32] (127: 1)"""
+    x = w.transpose(1, 2).reshape(w.shape[0], w.shape[2], -1, 32)
+    exponent = torch.floor(torch.log2(x.abs().amax(-1).clamp(min=1e-20))) - 2
+    scaled = (x / torch.exp2(exponent)[..., None]).unsqueeze(-1)
+    return (scaled - MXFP4).abs().argmin(-1), (exponent + 127).to(torch.uint8)
+
+
+def mxfp4_values(model):
+    for name, p in model.named_parameters():
+        if name.endswith(("gate_up_proj", "down_proj")):
+            nibbles, exponent = mxfp4_parts(p.data)
+            x = MXFP4[nibbles] * torch.exp2(exponent.float() - 127)[..., None]
+            p.data.copy_(x.reshape(p.shape[0], p.shape[2], -1).transpose(1, 2))
+
+
+def mxfp4_files(folder):
+    tensors = load_file(folder / "model.safetensors")
+    for name in [n for n in tensors if n.endswith(("gate_up_proj", "down_proj"))]:
+        nibbles, exponent = mxfp4_parts(tensors.pop(name).float())
+        tensors[name + "_blocks"] = (nibbles[..., 0::2] | nibbles[..., 1::2] << 4).to(torch.uint8).contiguous()
+        tensors[name + "_scales"] = exponent.contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def phimoe():
+    def phi(**more):
+        c = dict(intermediate_size=24, num_local_experts=8, router_jitter_noise=0.3)
+        return row(t.PhimoeConfig(**base(**{**c, **more})), t.PhimoeForCausalLM,
+                   refuse={"num_experts_per_tok": 3, "router_jitter_noise": 0.0})
+    scaling = {"type": "longrope", "short_factor": [1.1, 1.2, 1.5, 2.0], "long_factor": [1.0, 2.0, 4.0, 8.0], "short_mscale": 1.24,
+               "long_mscale": 1.24, "original_max_position_embeddings": 100}
+    return {
+        "phimoe": phi(),
+        "phimoe-bias": phi(attention_bias=True, lm_head_bias=True, sliding_window=9, router_jitter_noise=0.01),
+        "phimoe-longrope": phi(rope_scaling=scaling, tie_word_embeddings=True),
+    }
+
+
 def oss():
     def gpt(**more):
         c = dict(head_dim=16, intermediate_size=24, num_local_experts=8, num_experts_per_tok=3, sliding_window=9,
@@ -250,11 +299,13 @@ def oss():
         "gpt-oss": gpt(),
         "gpt-oss-tied": gpt(tie_word_embeddings=True, head_dim=10, num_attention_heads=5, num_key_value_heads=5,
                             layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
+        "gpt-oss-mxfp4": {**gpt(intermediate_size=64, hidden_size=96), "prepare": mxfp4_values, "rewrite": mxfp4_files,
+                          "note": "Experts as MXFP4 blocks, as published."},
         "gpt-oss-wide": gpt(intermediate_size=64, hidden_size=96, rope_theta=5000.0),
     }
 
 
-GROUPS = [llamas, hybrids, oss, falcon, alibi, layer_norms, glms, ernies, granites, encoders]
+GROUPS = [llamas, hybrids, oss, phimoe, falcon, alibi, layer_norms, glms, ernies, granites, encoders]
 
 
 def rows():

@@ -2,9 +2,10 @@
 """Writes docs/families.md: every family row with what its blocks are, from the tables, and how far it is from the
 reference implementation, measured by `nunchi verify` on the models with reference numbers that are there.
 
-  families_doc.py TABLE [--nunchi NUNCHI --fixtures FOLDER] [--check]
+  families_doc.py TABLE [--nunchi NUNCHI (--fixtures FOLDER | --models FOLDER)] [--check]
 
-TABLE is the families_table executable of the build. Without NUNCHI the measured column stays as it is in the file.
+TABLE is the families_table executable of the build. Without NUNCHI the measured columns stay as they are in the file;
+--fixtures measures the models with stored numbers, --models those that check_families.py made.
 --check: change nothing; exit 1 when the page is not what the tables say.
 """
 # SPDX-License-Identifier: MIT
@@ -17,14 +18,18 @@ import sys
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "families.md"
 HEAD = """# Families
 
-Made by `scripts/families_doc.py` from the tables in `src/models/`; a test sees that it is current. The last column is the
-greatest distance of any logit (or of the states of an encoder or tower) to the original implementation in float32 over
-all cases of a small model with reference numbers, and how many greedy tokens agree; empty: no such model is at hand. Not in the
-table: a family whose config asks for something else is refused with the key's name.
+Made by `scripts/families_doc.py` from the tables in `src/models/`; a test sees that it is current. Not in the table: a
+family whose config asks for something else is refused with the key's name.
 
-| architecture | `model_type` | blocks | float32 distance |
-|---|---|---|---|
+Both distances are the greatest of any logit (or of the states of an encoder or tower) to the original implementation in
+float32, with how many greedy tokens agree. *Stored*: over all cases of small models whose reference numbers are kept.
+*Live*: over the config variants that `scripts/check_families.py` makes anew with transformers, as many as are in brackets:
+boolean keys that change the arithmetic both ways, odd head counts, windows shorter than the prompt. Empty: not measured so.
+
+| architecture | `model_type` | GGUF | blocks | stored | live |
+|---|---|---|---|---|---|
 """
+STORED, LIVE = 4, 5
 
 
 def rows_of(table):
@@ -32,11 +37,11 @@ def rows_of(table):
     return [line.split("\t") for line in out.splitlines()]
 
 
-def old_measures():
+def old_measures(column):
     if not PAGE.exists():
         return {}
-    cells = [line.strip("| \n").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| `")]
-    return {c[0].strip("`"): c[3].strip(" |") if len(c) > 3 else "" for c in cells}
+    cells = [line.strip("\n")[2:-2].split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    return {c[0].strip("`"): c[column].strip() for c in cells if len(c) > column}
 
 
 def measure(nunchi, folder):
@@ -52,17 +57,17 @@ def measure(nunchi, folder):
     return worst, same, total
 
 
-def new_measures(nunchi, fixtures):
+def new_measures(nunchi, models, counted):
     found = {}
-    for config in sorted(pathlib.Path(fixtures).glob("*/config.json")):
+    for config in sorted(pathlib.Path(models).glob("*/config.json")):
         if not (config.parent / "verify" / "case.json").exists():
             continue
         architecture = json.loads(config.read_text()).get("architectures", [""])[0]
         m = measure(nunchi, config.parent)
         if m:
-            old = found.get(architecture, (0, 0, 0))
-            found[architecture] = (max(m[0], old[0]), m[1] + old[1], m[2] + old[2])
-    return {a: f"{w:.1e}" + (f", {s}/{t}" if t else "") for a, (w, s, t) in found.items()}
+            old = found.get(architecture, (0, 0, 0, 0))
+            found[architecture] = (max(m[0], old[0]), m[1] + old[1], m[2] + old[2], old[3] + 1)
+    return {a: f"{w:.1e}" + (f", {s}/{t}" if t else "") + (f" ({n})" if counted else "") for a, (w, s, t, n) in found.items()}
 
 
 def main():
@@ -70,12 +75,16 @@ def main():
     p.add_argument("table")
     p.add_argument("--nunchi")
     p.add_argument("--fixtures", default="../shared/fixtures")
+    p.add_argument("--models", help="folder that check_families.py has filled")
     p.add_argument("--check", action="store_true")
     a = p.parse_args()
-    measured = old_measures()
-    if a.nunchi:
-        measured.update(new_measures(a.nunchi, a.fixtures))
-    lines = [f"| `{arch}` | `{kind}` | {blocks} | {measured.get(arch, '')} |" for arch, kind, blocks in rows_of(a.table)]
+    stored, live = old_measures(STORED), old_measures(LIVE)
+    if a.nunchi and not a.models:
+        stored.update(new_measures(a.nunchi, a.fixtures, False))
+    if a.nunchi and a.models:
+        live.update(new_measures(a.nunchi, a.models, True))
+    lines = [f"| `{arch}` | `{kind}` | {gguf} | {blocks} | {stored.get(arch, '')} | {live.get(arch, '')} |"
+             for arch, kind, gguf, blocks in rows_of(a.table)]
     page = HEAD + "\n".join(sorted(lines)) + "\n"
     if a.check:
         if not PAGE.exists() or PAGE.read_text() != page:

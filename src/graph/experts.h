@@ -14,6 +14,8 @@ struct route {
 /* scores[T,E] (+ bias[E], NULL: none) -> ids I32 [T,K] */
 struct g_tensor *g_route(struct graph *g, struct g_tensor *scores, struct g_tensor *bias, const struct route *how);
 /* w[T,K]: scores at ids, over their sum if `renormalise`, times `scale` */
+/* As SparseMixer weighs when it answers; the scores are no probabilities. */
+struct g_tensor *g_route_sparse(struct graph *g, struct g_tensor *scores, struct g_tensor *ids, float jitter);
 struct g_tensor *g_route_weights(struct graph *g, struct g_tensor *scores, struct g_tensor *ids, bool renormalise,
                                  float scale);
 

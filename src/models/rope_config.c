@@ -10,7 +10,7 @@
 /* All keys of all kinds; 0: not given. */
 struct raw {
     const char *type;
-    double theta, factor, attention_factor, low, high, mscale, mscale_all, beta_fast, beta_slow, partial, alpha;
+    double theta, factor, attention_factor, low, high, mscale, mscale_all, beta_fast, beta_slow, partial, alpha, short_mscale, long_mscale;
     int original;
     bool truncate;
     const json_t *short_factor, *long_factor;
@@ -30,6 +30,8 @@ static const struct json_field raw_fields[] = {
     NUMBER("beta_slow", beta_slow, 1),
     NUMBER("partial_rotary_factor", partial, 0),
     NUMBER("alpha", alpha, 0),
+    NUMBER("short_mscale", short_mscale, 0),
+    NUMBER("long_mscale", long_mscale, 0),
     {"original_max_position_embeddings", JSON_KIND_INT, offsetof(struct raw, original), false, 1, MAX_VOCAB, 0, NULL, NULL, 0, 0},
     {"truncate", JSON_KIND_BOOL, offsetof(struct raw, truncate), false, 0, 0, true, NULL, NULL, 0, 0},
     {"short_factor", JSON_KIND_NODE, offsetof(struct raw, short_factor), false, 0, 0, 0, NULL, NULL, 0, 0},
@@ -132,6 +134,11 @@ static int read_longrope(const struct stack_read *r, const struct raw *raw, stru
     TRY(json_get_int(r->config, r->place, "original_max_position_embeddings", 1, MAX_VOCAB, &original));
     double factor = original ? (double)r->f->positions / (double)original : raw->factor, m = raw->attention_factor;
     rope->original_positions = original ? (int)original : r->f->positions;
+    if (raw->short_mscale != raw->long_mscale)
+        return err_set(NUN_EUNSUP, "%s: rope_scaling: short_mscale %g and long_mscale %g: only equal ones are supported", r->place,
+                       raw->short_mscale, raw->long_mscale);
+    if (raw->short_mscale > 0)
+        m = raw->short_mscale;
     if (m == 0)
         m = factor <= 1 ? 1 : sqrt(1 + log(factor) / log((double)rope->original_positions));
     rope->mscale = (float)m;

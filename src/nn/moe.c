@@ -25,6 +25,11 @@ static struct nn_choice choose(struct graph *g, struct nn_env *e, struct g_param
     const struct nn_moe *m = &e->f->moe;
     struct route how = {m->top_k, m->groups, m->top_groups, m->pairs};
     struct g_tensor *scores = nn_linear(g, w[NN_router_w], w[NN_router_b], x, NULL, ACT_NONE);
+    if (m->jitter > 0) {
+        struct g_tensor *best = g_route(g, scores, NULL, &how);
+        remember(e, g_softmax(g, scores), best);
+        return (struct nn_choice){best, g_route_sparse(g, scores, best, m->jitter)};
+    }
     scores = m->sigmoid ? g_act(g, scores, ACT_SIGMOID) : g_softmax(g, scores);
     struct g_tensor *bias = w[NN_choice_b] ? g_param(g, w[NN_choice_b]) : NULL;
     struct g_tensor *ids = g_route(g, scores, bias, &how);

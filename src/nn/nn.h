@@ -112,6 +112,7 @@ struct nn_moe {
     bool sigmoid;                      /* scores, else softmax */
     bool renormalise;                  /* weights are divided by their sum */
     float scale;                       /* of the weights */
+    float jitter;                      /* SparseMixer: experts that are nearly as good share a choice's weight; 0: not */
     float limit;                       /* gates are cut above it, what they gate to [-limit, limit] and 1 is added; 0: not */
     float balance;                     /* factor of the loss that spreads the load; 0: none */
 };

@@ -336,6 +336,13 @@ static struct expert_rows some_rows(struct ctx *c)
     struct g_tensor *scores = g_const(c->g, DT_F32, SHAPE2(3, 4), (const float[]){.9f, .1f, 0, .5f, .1f, .2f, 0, .8f, .7f, .6f, 0, .1f}, true);
     return g_expert_order(c->g, g_route(c->g, scores, NULL, &(struct route){.top_k = 2}), 4);
 }
+/* Of the second row one expert alone is near. */
+static struct g_tensor *case_route_sparse(struct ctx *c)
+{
+    static const float base[] = {3, 2.95f, 1, 2.9f, 5, 1, 2, 1};
+    struct g_tensor *s = g_add(c->g, g_scale(c->g, value(c, SHAPE2(2, 4)), 0.01f), g_const(c->g, DT_F32, SHAPE2(2, 4), base, true));
+    return g_route_sparse(c->g, s, INTS(c, SHAPE2(2, 2), 0, 1, 0, 2), 0.04f);
+}
 static struct g_tensor *case_route_weights(struct ctx *c)
 {
     struct g_tensor *ids = INTS(c, SHAPE2(3, 2), 4, 0, 1, 3, 2, 1);
@@ -407,6 +414,7 @@ static const struct { enum g_op op; int variants; struct g_tensor *(*build)(stru
     {OP_sigmoid_loss, 1, case_sigmoid_loss},
     {OP_square_loss, 2, case_square_loss},
     {OP_route_weights, 2, case_route_weights},
+    {OP_route_sparse, 1, case_route_sparse},
     {OP_expert_linear, 2, case_expert_linear},
     {OP_expert_mix, 1, case_expert_mix},
     {OP_balance_loss, 1, case_balance_loss},

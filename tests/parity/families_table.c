@@ -1,10 +1,11 @@
-/* Every family row as a line of text, from the tables themselves: architecture, model type, what its blocks are. For
- * scripts/families_doc.py, which makes docs/families.md of it. */
+/* Every family row as a line of text, from the tables themselves: architecture, model type, GGUF names, what its
+ * blocks are. For scripts/families_doc.py, which makes docs/families.md of it. */
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <string.h>
 
 #include "models/conv_rows.h"
+#include "models/gguf_map.h"
 
 static const char *sep;
 
@@ -37,7 +38,8 @@ static void say_norms(const struct stack_row *s)
     const struct nn_facts *f = &s->fixed;
     const struct weight_row *q = weight_of(s, NN_q_norm_w);
     bool before = weight_of(s, NN_norm1_w), after = weight_of(s, NN_post1_w);
-    printf("%s%s norms%s", sep, f->norm == NN_RMS ? "RMS" : "layer", f->norm_offset > 0 ? " (1 + w)" : "");
+    printf("%s%s norms%s", sep, f->norm == NN_RMS ? "RMS" : "layer",
+           f->bare_norms ? " without weights" : f->norm_offset > 0 ? " (1 + w)" : "");
     printf("%s", f->wiring == NN_POST_ADD ? " of sums" : before && after ? " before and after" : after ? " after" : "");
     sep = ", ";
     if (q)
@@ -72,23 +74,49 @@ static void say_positions(const struct stack_row *s)
 static void say_channel(const struct stack_row *s)
 {
     const struct nn_facts *f = &s->fixed;
-    bool experts = false;
-    for (size_t i = 0; i < s->n_weights; i++)
-        experts = experts || s->weights[i].in == IN_CHANNEL(moe);
     if (weight_of(s, NN_up_w))
-        say(f->gated ? "gated MLP" : "MLP");
-    if (experts)
-        say("experts");
+        say(weight_of(s, NN_xielu_p) ? "MLP with xIELU" : f->gated ? "gated MLP" : "MLP");
+    if (weight_of(s, NN_expert_up_w))
+        say(weight_of(s, NN_shared_up_w) ? "experts and a shared one" : "experts");
+    if (READS(s, moe.limit))
+        printf(" with cut gates");
+}
+
+/* A role that a mixer asks for, and one that it never does; by its name on the page. */
+static const struct mixer { int mixer; enum nn_role has, lacks; const char *name; } mixers[] = {
+    {NN_MIX_latent, NN_kv_a_w, NN_ROLES, "latent attention"},
+    {NN_MIX_mamba, NN_ssm_x_w, NN_ROLES, "Mamba"},
+    {NN_MIX_shared, NN_share_q_w, NN_ROLES, "attention blocks that layers share"},
+    {NN_MIX_mamba2, NN_ssm_d, NN_ssm_x_w, "Mamba-2"},
+    {NN_MIX_delta, NN_delta_q_w, NN_ROLES, "gated delta rule"},
+    {NN_MIX_short_conv, NN_ssm_in_w, NN_ssm_dt_b, "short convolutions"},
+    {NN_MIX_rg_lru, NN_lru_param, NN_ROLES, "RG-LRU"},
+    {NN_MIX_rwkv, NN_wkv_decay, NN_ROLES, "RWKV-4"},
+    {NN_MIX_windows, NN_near_w, NN_ROLES, "attention in windows that shift"},
+};
+
+static bool has_mixer(const struct stack_row *s, const struct mixer *m)
+{
+    if (m->mixer == NN_MIX_short_conv && s->fixed.other_mixer != m->mixer)
+        return false;
+    return weight_of(s, m->has) && (m->lacks == NN_ROLES || !weight_of(s, m->lacks));
 }
 
 static void say_mixers(const struct stack_row *s)
 {
-    for (int m = 0; m < NN_MIXERS; m++)
-        for (size_t i = 0; i < s->n_weights; i++)
-            if (m != NN_MIX_attention && s->weights[i].in == 1 + m) {
-                say(nn_mixers[m].name);
-                break;
-            }
+    const struct weight_row *q = weight_of(s, NN_attn_q_w);
+    bool recurs = false, beside = q && q->in == IN_ALL;
+    for (size_t i = 0; i < sizeof mixers / sizeof mixers[0]; i++)
+        if (has_mixer(s, &mixers[i])) {
+            recurs = recurs || (mixers[i].mixer != NN_MIX_latent && mixers[i].mixer != NN_MIX_windows);
+            say(mixers[i].name);
+        }
+    if (q && recurs)
+        say(beside ? "attention beside it" : "attention in some layers");
+    if (weight_of(s, NN_attn_gate_w))
+        say("gates of attention");
+    if (weight_of(s, NN_sinks))
+        say("sinks");
 }
 
 static void say_scales(const struct stack_row *s)
@@ -98,7 +126,7 @@ static void say_scales(const struct stack_row *s)
         say("multipliers");
     if (READS(s, softcap) || READS(s, logit_softcap))
         say("soft caps");
-    if (READS(s, clip_qkv) || s->fixed.alibi > 0)
+    if (READS(s, clip_qkv))
         say("cut projections");
     if (READS(s, logit_scale))
         say("logits scaled");
@@ -118,19 +146,45 @@ static void say_stack(const struct stack_row *s)
     say_scales(s);
 }
 
+/* general.architecture of GGUF files that hold it. */
+static void say_gguf(const char *architecture)
+{
+    const char *last = "";
+    sep = "";
+    for (size_t i = 0; i < gguf_arch_count; i++)
+        if (!strcmp(gguf_archs[i].architecture, architecture) && strcmp(gguf_archs[i].name, last)) {
+            printf("%s`%s`", sep, gguf_archs[i].name);
+            sep = ", ";
+            last = gguf_archs[i].name;
+        }
+}
+
+static void say_blocks(const struct family_row *f)
+{
+    const struct stack_place *where = f->text.config ? &f->text : &f->vision;
+    const char *type = where->model_type ? where->model_type : f->model_type;
+    const struct stack_row *s;
+    if (f->conv) {
+        printf("convolutions: %s", f->conv->doc);
+        return;
+    }
+    if (f->kind == FAMILY_BYTES) {
+        printf("bytes, cut into patches where they surprise; four stacks, the one between patches: ");
+        type = f->more[2].model_type;
+    }
+    if (stack_find(type, "table", &s) >= 0)
+        say_stack(s);
+    if (f->text.config && f->vision.config)
+        printf("; with a vision tower");
+}
+
 int main(void)
 {
     for (const struct family_row *const *f = family_rows; *f; f++) {
-        const struct stack_place *where = (*f)->text.config ? &(*f)->text : &(*f)->vision;
-        const char *type = where->model_type ? where->model_type : (*f)->model_type;
-        const struct stack_row *s;
         printf("%s\t%s\t", (*f)->architecture, (*f)->model_type);
-        if ((*f)->conv)
-            printf("convolutions: %s", (*f)->conv->doc);
-        else if (stack_find(type, "table", &s) >= 0)
-            say_stack(s);
-        if ((*f)->text.config && (*f)->vision.config)
-            printf("; with a vision tower");
+        say_gguf((*f)->architecture);
+        printf("\t");
+        say_blocks(*f);
         printf("\n");
     }
     return 0;
