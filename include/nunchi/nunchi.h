@@ -42,6 +42,15 @@ enum nun_compute { NUN_BF16, NUN_F32 }; /* matrix products; everything else is f
 /* A LoRA folder as PEFT writes it. */
 struct nun_lora { const char *folder; float scale; }; /* scale 1: as trained */
 
+/* What pictures may take, of one model or of one part. A family keeps it by its own rule (fewer tiles, a smaller size)
+ * or, where it has none, refuses with both numbers. Zeroed: no bound. */
+enum nun_detail { NUN_DETAIL_AUTO, NUN_DETAIL_LOW, NUN_DETAIL_HIGH };
+struct nun_media_budget {
+    int tokens;               /* of one picture or video in the prompt */
+    int64_t pixels;           /* that the tower sees of it, all tiles and frames together */
+    enum nun_detail detail;   /* LOW: one tile, or 512 x 512 pixels where sizes are native */
+};
+
 struct nun_model_options {
     int threads;              /* 0: all CPUs this process may use */
     enum nun_compute compute; /* default NUN_BF16 */
@@ -50,6 +59,7 @@ struct nun_model_options {
     enum nun_cache cache_k, cache_v;
     size_t state_bytes;       /* most memory for key/value pages of all timelines; 0: no limit but memory */
     const char *chat_template; /* Jinja text to use instead of the folder's; NULL: the folder's */
+    struct nun_media_budget media; /* of every picture whose part has none of its own */
     const struct nun_lora *loras; /* [n_loras]: adapters added to the weights */
     size_t n_loras;
     const char *mmproj;       /* of a GGUF model: the GGUF file of its vision tower; NULL: none */
@@ -123,6 +133,7 @@ struct nun_part {
     const char *const *files; /* FRAME_FILES: pictures of one size, the frames of a video */
     size_t n_files;
     double fps;               /* of them, a second */
+    struct nun_media_budget media; /* what is not zero wins over the model's */
 };
 struct nun_message {
     const char *role;         /* "system", "user", "assistant", "tool" */
@@ -146,6 +157,24 @@ int nun_chat_render(const struct nun_model *m, const struct nun_chat *chat, char
 size_t nun_timeline_length(const struct nun_timeline *t); /* positions, computed or queued */
 /* The ids so far (picture positions hold the placeholder id). Borrowed, until the next call that appends. */
 const int32_t *nun_timeline_tokens(const struct nun_timeline *t, size_t *n);
+/* What stands in a timeline, before anything of it is computed. */
+struct nun_measure {
+    size_t tokens, picture_tokens;     /* all; of them, features of pictures */
+    size_t pictures, context;          /* how many; most positions */
+    size_t weight_bytes, state_bytes;  /* as stored; key/value pages of these tokens */
+    size_t encoder_bytes;              /* buffers of the picture encoder while it runs; 0: nothing is left to encode */
+};
+int nun_timeline_measure(struct nun_timeline *t, struct nun_measure *out);
+/* Picture i of the timeline, from 0: its own size, what its processor makes of it, and where its tokens begin. */
+struct nun_picture_measure {
+    int width, height, frames;
+    int tiles, columns, rows;          /* all that the tower sees; the grid */
+    bool overview;                     /* the whole picture beside the grid */
+    int tile_width, tile_height;
+    size_t tokens, position;
+    bool encoded;
+};
+int nun_timeline_picture(const struct nun_timeline *t, size_t i, struct nun_picture_measure *out);
 /* Keep the first n positions and forget the rest. */
 int nun_timeline_rewind(struct nun_timeline *t, size_t n);
 /* Positions from the beginning whose state both timelines could share: same ids, same pictures. */

@@ -55,6 +55,8 @@ int ask_open(struct cli *c, const char *path, int context, struct nun_model **ou
     struct nun_model_options o = {
         .threads = cli_int(c, OPT_threads), .compute = (enum nun_compute)cli_int(c, OPT_compute), .context = context,
         .chat_template = template_path ? buf_cstr(&template) : NULL, .mmproj = cli_text(c, OPT_mmproj)};
+    if (c->command == COMMAND_run || c->command == COMMAND_chat)
+        o.media = (struct nun_media_budget){cli_int(c, OPT_media_tokens), cli_int(c, OPT_max_pixels), (enum nun_detail)cli_int(c, OPT_detail)};
     ask_cache(c, &o);
     if (rc >= 0)
         rc = ask_loras(c, &o);

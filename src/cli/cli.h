@@ -101,6 +101,10 @@ int cli_model(struct cli *c, const char **out);
 /* NUN_EARG when words are left over. */
 int cli_no_more_words(struct cli *c);
 
+struct nun_timeline;
+/* Print what the prompt in `t` takes. */
+int dry_run(struct cli *c, struct nun_timeline *t);
+
 /* ---- help ------------------------------------------------------------------------------------ */
 
 void help_overview(FILE *to);

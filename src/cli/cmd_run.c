@@ -259,9 +259,10 @@ static int answer(struct cli *c, struct nun_model *m, const struct question *q, 
     int rc = nun_timeline_create(m, &t);
     if (rc >= 0)
         rc = put_question(c, t, q);
+    bool dry = cli_flag(c, OPT_dry_run);
     if (rc >= 0)
-        rc = ask_options(c, m, &o);
-    if (rc >= 0) {
+        rc = dry ? dry_run(c, t) : ask_options(c, m, &o);
+    if (rc >= 0 && !dry) {
         o.piece = on_piece;
         o.token = on_token;
         o.arg = &a;
@@ -271,9 +272,9 @@ static int answer(struct cli *c, struct nun_model *m, const struct question *q, 
         if (a.wrote && (rc < 0 || a.last != '\n'))
             putchar('\n');
     }
-    if (rc >= 0 && c->json)
+    if (rc >= 0 && !dry && c->json)
         print_json(&a, &r, load_s, (double)(seam_now_ns() - began) / 1e9);
-    if (rc >= 0 && !c->json) {
+    if (rc >= 0 && !dry && !c->json) {
         fflush(stdout);
         print_timings(c, &r, load_s);
     }

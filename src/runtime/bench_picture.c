@@ -42,7 +42,7 @@ static int encode_once(struct nun_model *m, int width, int height, int seed, str
     int rc = draw(width, height, seed, &file);
     struct span bytes = buf_view(&file);
     if (rc >= 0)
-        rc = picture_make(m, &(struct picture_source){&bytes, &place, 1, 0, 1}, &p);
+        rc = picture_make(m, &(struct picture_source){&bytes, &place, 1, 0, 1, {0}}, &p);
     buf_free(&file);
     TRY(rc);
     engine_lock(m);

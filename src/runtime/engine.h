@@ -58,7 +58,7 @@ struct nun_model {
     struct gram_vocab *words, *first_words; /* texts of tokens, sorted at the first grammar; first_words: at the beginning of an answer, where they differ */
     bool has_preprocess;
     struct preprocess_facts preprocess, video_preprocess;
-    struct preprocess_budget budget; /* of every picture */
+    struct nun_media_budget media; /* of every picture */
     struct pool *pool;
     enum gemm_format compute;
     int threads, context, chunk;

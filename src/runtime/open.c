@@ -43,6 +43,17 @@ static int open_tokenizer(struct nun_model *m, const char *folder)
     return 0;
 }
 
+/* What a tile becomes in the prompt, for budgets in tokens, where no file of the processor says it. */
+static void count_tile(struct nun_model *m)
+{
+    bool one_size = m->model->family->sight && model_image_size(m->model) > 0;
+    int tokens = one_size ? model_features(m->model, NULL) - m->model->facts.newline : 0;
+    if (!m->preprocess.tile_tokens)
+        m->preprocess.tile_tokens = tokens > 0 ? tokens : 0;
+    if (!m->video_preprocess.tile_tokens)
+        m->video_preprocess.tile_tokens = tokens > 0 ? tokens : 0;
+}
+
 /* Facts of a folder without any are missing only when a picture comes. */
 static int open_preprocess(struct nun_model *m, const char *folder)
 {
@@ -52,6 +63,7 @@ static int open_preprocess(struct nun_model *m, const char *folder)
     m->has_preprocess = rc >= 0;
     if (rc >= 0 && (m->model->facts.video_token || (m->model->family->sight && m->model->family->sight->videos_alike)))
         rc = preprocess_open(folder, PREPROCESS_VIDEOS, &m->video_preprocess);
+    count_tile(m);
     return rc == NUN_EUNSUP && !m->has_preprocess ? 0 : rc;
 }
 
@@ -145,6 +157,7 @@ static int prepare(struct nun_model *m, const struct nun_model_options *o)
     if (o->prefill_chunk < 0 || o->prefill_chunk > 8192)
         return err_set(NUN_EARG, "prefill chunk: expected 1..8192, found %d", o->prefill_chunk);
     m->compute = o->compute == NUN_F32 ? GEMM_F32 : GEMM_BF16;
+    m->media = o->media;
     m->chunk = o->prefill_chunk ? o->prefill_chunk : ENGINE_CHUNK;
     TRY(pool_create(o->threads, &m->pool));
     m->threads = pool_threads(m->pool);

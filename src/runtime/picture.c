@@ -55,11 +55,19 @@ static int cut(const struct nun_model *m, const struct preprocess_facts *f, cons
     return 0;
 }
 
+static struct preprocess_budget budget_of(const struct nun_model *m, const struct nun_media_budget *own)
+{
+    const struct nun_media_budget *all = &m->media;
+    return (struct preprocess_budget){
+        .max_tokens = own->tokens ? own->tokens : all->tokens, .max_pixels = own->pixels ? own->pixels : all->pixels,
+        .detail = (enum preprocess_detail)(own->detail ? own->detail : all->detail)};
+}
+
 static int preprocess(const struct nun_model *m, const struct picture_source *s, const struct image *frames, struct picture *p)
 {
     const struct preprocess_facts *f = s->seconds > 0 ? &m->video_preprocess : &m->preprocess;
     struct preprocess_input in = {.width = frames[0].width, .height = frames[0].height, .frames = s->seconds > 0 ? s->n : 0,
-                                  .together = s->together, .budget = m->budget};
+                                  .together = s->together, .budget = budget_of(m, &s->media)};
     TRY(preprocess_plan(f, &in, &p->plan));
     TRY(preprocess_floats(f, &p->plan, &p->floats));
     p->n_features = model_features(m->model, &p->plan);
@@ -133,13 +141,14 @@ static int read_files(const char *const *paths, int n, struct buf *files, struct
     return 0;
 }
 
-int picture_from_files(const struct nun_model *m, const char *const *paths, int n, double seconds, int together, struct picture **out)
+int picture_from_files(const struct nun_model *m, const char *const *paths, int n, double seconds, int together,
+                       const struct nun_media_budget *media, struct picture **out)
 {
     struct buf *files = mem_calloc(MEM_RUNTIME, (size_t)n, sizeof *files);
     struct span *bytes = mem_calloc(MEM_RUNTIME, (size_t)n, sizeof *bytes);
     int rc = files && bytes ? read_files(paths, n, files, bytes) : NUN_ENOMEM;
     if (rc >= 0)
-        rc = picture_make(m, &(struct picture_source){bytes, paths, n, seconds, together}, out);
+        rc = picture_make(m, &(struct picture_source){bytes, paths, n, seconds, together, media ? *media : (struct nun_media_budget){0}}, out);
     for (int i = 0; files && i < n; i++)
         buf_free(&files[i]);
     mem_free(files);
@@ -328,5 +337,14 @@ int engine_encode(struct nun_model *m, struct picture *const *pictures, int n)
         if (!pictures[from]->features)
             TRY(encode_batch(m, batch, waiting));
     }
+    return 0;
+}
+
+int picture_encoder_bytes(struct nun_model *m, const struct picture *p, size_t *out)
+{
+    struct image_plan *plan;
+    struct preprocess_plan key = sight_key(m->model, &p->plan);
+    TRY(image_plan_get(m, &key, 1, (int)p->words.n, p->floats, &plan));
+    *out = plan->plan->memory_bytes + plan->plan->scratch_bytes + p->floats * sizeof(float);
     return 0;
 }

@@ -35,12 +35,21 @@ struct picture {
 
 /* The files of a video's frames, seconds apart; or, with seconds 0, the one file of a picture. together: pictures in
  * the prompt, this one counted. */
-struct picture_source { const struct span *bytes; const char *const *places; int n; double seconds; int together; };
+struct picture_source {
+    const struct span *bytes;
+    const char *const *places;
+    int n;
+    double seconds;
+    int together;
+    struct nun_media_budget media;
+};
 
 /* Decoded and preprocessed, not yet encoded. The caller's (picture_drop). places begin the error's sentence. */
 int picture_make(const struct nun_model *m, const struct picture_source *s, struct picture **out);
 int picture_from_files(const struct nun_model *m, const char *const *paths, int n, double seconds, int together,
-                       struct picture **out);
+                       const struct nun_media_budget *media, struct picture **out);
+/* Memory of the encoder's graph for it. The lock is held. */
+int picture_encoder_bytes(struct nun_model *m, const struct picture *p, size_t *out);
 /* The prompt that it comes with, where the family's features depend on it; nothing elsewhere. */
 int picture_tell(const struct nun_model *m, struct picture *p, struct span text);
 void picture_drop(struct picture *p); /* the lock is held; NULL is fine */

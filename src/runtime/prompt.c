@@ -176,12 +176,12 @@ static int load_picture(const struct nun_model *m, const struct nun_part *part, 
     const char *place = part->kind == NUN_PART_IMAGE_BYTES ? "picture" : part->text ? part->text : "";
     struct span bytes = span_of(part->bytes, part->len);
     if (part->kind == NUN_PART_IMAGE_BYTES)
-        return picture_make(m, &(struct picture_source){&bytes, &place, 1, 0, together}, out);
+        return picture_make(m, &(struct picture_source){&bytes, &place, 1, 0, together, part->media}, out);
     if (part->kind == NUN_PART_IMAGE_FILE)
-        return picture_from_files(m, &place, 1, 0, together, out);
+        return picture_from_files(m, &place, 1, 0, together, &part->media, out);
     if (!part->n_files || part->fps <= 0)
         return err_set(NUN_EARG, "video: %zu frames at %g a second", part->n_files, part->fps);
-    return picture_from_files(m, part->files, (int)part->n_files, 1 / part->fps, together, out);
+    return picture_from_files(m, part->files, (int)part->n_files, 1 / part->fps, together, &part->media, out);
 }
 
 static int load_pictures(struct prompt *p)

@@ -236,7 +236,7 @@ static int append_picture(struct nun_timeline *t, struct picture *p)
 int nun_timeline_image_file(struct nun_timeline *t, const char *path)
 {
     struct picture *p = NULL;
-    TRY(picture_from_files(t->m, &path, 1, 0, 1, &p));
+    TRY(picture_from_files(t->m, &path, 1, 0, 1, NULL, &p));
     return append_picture(t, p);
 }
 
@@ -245,7 +245,7 @@ int nun_timeline_image_bytes(struct nun_timeline *t, const void *bytes, size_t n
     struct picture *p = NULL;
     const char *place = "picture";
     struct span file = span_of(bytes, n);
-    TRY(picture_make(t->m, &(struct picture_source){&file, &place, 1, 0, 1}, &p));
+    TRY(picture_make(t->m, &(struct picture_source){&file, &place, 1, 0, 1, {0}}, &p));
     return append_picture(t, p);
 }
 

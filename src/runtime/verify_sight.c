@@ -30,7 +30,7 @@ static int make(struct verify_case *c, const json_t *names, double fps, int toge
         TRY(verify_picture_path(c->v, json_string_value(video ? json_array_get(names, i) : names), path, 4096));
         paths[i] = path;
     }
-    return picture_from_files(c->m, paths, (int)n, video ? 1 / fps : 0, together, out);
+    return picture_from_files(c->m, paths, (int)n, video ? 1 / fps : 0, together, NULL, out);
 }
 
 static double case_fps(const struct verify_case *c)

@@ -44,7 +44,7 @@ static struct picture *picture_of(struct nun_model *m, const char *folder, const
         snprintf(paths[i], sizeof paths[i], "%s/verify/%s", folder, names[i]);
         list[i] = paths[i];
     }
-    check_ok(picture_from_files(m, list, n, seconds, 1, &p));
+    check_ok(picture_from_files(m, list, n, seconds, 1, NULL, &p));
     return p;
 }
 

@@ -64,7 +64,7 @@ static struct nun_timeline *ask(struct nun_model *m, const struct request *r)
     check_ok(nun_timeline_create(m, &t));
     for (int i = 0; i < r->files; i++) {
         const char *path = r->file[i];
-        check_ok(picture_from_files(m, &path, 1, 0, 1, &list[i]));
+        check_ok(picture_from_files(m, &path, 1, 0, 1, NULL, &list[i]));
         check_ok(picture_tell(m, list[i], span_str(r->told)));
     }
     check_ok(timeline_append(t, r->ids, r->n, list, (size_t)r->files));

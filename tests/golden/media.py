@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Pictures as users of the command meet them: what they will take, budgets, several of them, and what is refused. One
+function a case; run as `media.py build/nunchi`. The bundled model always; other families where their fixtures are."""
+# SPDX-License-Identifier: MIT
+import json
+import os
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+FIXTURES = ROOT.parent / "shared" / "fixtures"
+NUNCHI = os.path.abspath(sys.argv[1])
+MODEL, SHAPES = "models/scenes", "examples/shapes.png"
+FAMILIES = ["llava", "llava-next", "llava-onevision", "gemma3", "paligemma", "qwen2-vl", "qwen2-5-vl", "qwen3-vl", "internvl2", "internvl-hf",
+            "nvlm-d", "pixtral", "mistral3", "idefics2", "idefics3", "smolvlm", "blip2", "instructblip", "fuyu"]
+
+
+class Failed(Exception):
+    pass
+
+
+class Skipped(Exception):
+    pass
+
+
+def check(true, sentence):
+    if not true:
+        raise Failed(sentence)
+
+
+def nunchi(*args, status=0):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("NUNCHI_")}
+    done = subprocess.run([NUNCHI, *map(str, args)], cwd=ROOT, timeout=100, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    check(done.returncode == status, "%s: status %d, expected %d: %s" % (args, done.returncode, status, err))
+    return out, err
+
+
+def families():
+    found = [FIXTURES / f for f in FAMILIES if (FIXTURES / f).is_dir()]
+    if not found:
+        raise Skipped("no fixtures")
+    return found
+
+
+def picture_of(folder):
+    return sorted((folder / "verify").glob("*.png"))[0]
+
+
+def dry(*args, **more):
+    return json.loads(nunchi("run", *args, "--dry-run", "--json", **more)[0])
+
+
+def png(width, height, rows=None):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    if rows is None:
+        rows = b"".join(b"\0" + bytes((x * 7 + y * 3) % 256 for x in range(3 * width)) for y in range(height))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+# ---- counting --------------------------------------------------------------------------------------
+
+
+def case_a_dry_run_counts_what_a_run_takes():
+    plan = dry(MODEL, "--image", SHAPES, "Is there a red circle?")
+    run = json.loads(nunchi("run", MODEL, "--image", SHAPES, "Is there a red circle?", "--json")[0])
+    check(plan["prompt_tokens"] == run["usage"]["prompt_tokens"], plan)
+    check(plan["picture_tokens"] == 64 and plan["pictures"][0]["tokens"] == 64, plan)
+    check(plan["memory"]["state"] > 0 and plan["memory"]["encoder"] > 0, plan)
+    text = nunchi("run", MODEL, "--image", SHAPES, "What?", "--dry-run")[0]
+    check(re.search(r"picture 1 +448 x 448 as \d+ x \d+: 64 tokens", text), text)
+
+
+def case_every_family_counts_alike():
+    for folder in families():
+        for images in (1, 2):
+            if images == 2 and folder.name in ("blip2", "instructblip", "fuyu"):
+                continue
+            args = [folder] + ["--image", picture_of(folder)] * images + ["what is in the picture?"]
+            plan, run = dry(*args), json.loads(nunchi("run", *args, "--json", "-n", "1")[0])
+            check(plan["prompt_tokens"] == run["usage"]["prompt_tokens"], "%s: %s" % (folder.name, plan))
+            check(len(plan["pictures"]) == images, plan)
+            check(sum(p["tokens"] for p in plan["pictures"]) == plan["picture_tokens"] > 0, plan)
+
+
+# ---- budgets ---------------------------------------------------------------------------------------
+
+
+def case_budgets_are_kept_or_refused():
+    for folder in families():
+        args = [folder, "--image", picture_of(folder), "what?"]
+        usual = dry(*args)["picture_tokens"]
+        for budget in (usual, usual - 1, usual // 2):
+            done = subprocess.run([NUNCHI, "run", *map(str, args), "--dry-run", "--json", "--media-tokens", str(budget)], cwd=ROOT,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            if done.returncode:
+                numbers = re.search(rb"at most (\d+) tokens.* needs (\d+)", done.stderr)
+                check(numbers and int(numbers[1]) == budget < int(numbers[2]), "%s: %s" % (folder.name, done.stderr))
+                check(budget < usual, "%s: %d tokens fit, and were refused" % (folder.name, usual))
+            else:
+                check(json.loads(done.stdout)["picture_tokens"] <= budget, "%s: over %d" % (folder.name, budget))
+
+
+def case_low_detail_takes_less():
+    for folder in families():
+        args = [folder, "--image", picture_of(folder), "what?"]
+        check(dry(*args, "--detail", "low")["picture_tokens"] <= dry(*args)["picture_tokens"], folder.name)
+
+
+# ---- what was typed, what is refused ---------------------------------------------------------------
+
+
+def case_typed_placeholders_are_text():
+    for folder in families():
+        args = [folder, "--image", picture_of(folder)]
+        for typed in ("<image>", "[IMG]", "<|image_pad|>", "<start_of_image>", "|SPEAKER|", "<IMG_CONTEXT>"):
+            plan = dry(*args, "what is %s here?" % typed)
+            check(len(plan["pictures"]) == 1, "%s: %s" % (folder.name, typed))
+            check(len(dry(folder, "what is %s here?" % typed)["pictures"]) == 0, "%s: %s" % (folder.name, typed))
+
+
+def case_hostile_pictures():
+    with tempfile.TemporaryDirectory() as tmp:
+        huge = pathlib.Path(tmp) / "huge.png"
+        huge.write_bytes(png(65535, 65535, b"\0"))
+        err = nunchi("run", MODEL, "--image", huge, "what?", status=2)[1]
+        check("pixels" in err, err)
+        for width, height in ((1, 1), (1, 300), (300, 1)):
+            tiny = pathlib.Path(tmp) / "tiny.png"
+            tiny.write_bytes(png(width, height))
+            for folder in families():
+                done = subprocess.run([NUNCHI, "run", folder, "--image", tiny, "what?", "--dry-run"], cwd=ROOT, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE)
+                check(done.returncode in (0, 2), "%s: %d x %d: status %d" % (folder.name, width, height, done.returncode))
+                check(done.returncode == 0 or done.stderr.strip(), "%s: refused without a word" % folder.name)
+
+
+def case_models_without_eyes_say_so():
+    folder = FIXTURES / "llama"
+    if not folder.is_dir():
+        raise Skipped("no fixtures")
+    err = nunchi("run", folder, "--image", SHAPES, "what?", "--raw", status=2)[1]
+    check("takes no pictures" in err, err)
+
+
+def main():
+    failed = 0
+    cases = [(n, f) for n, f in globals().items() if n.startswith("case_")]
+    for name, case in cases:
+        try:
+            case()
+            print("[       OK ] media_%s" % name[5:])
+        except Skipped as why:
+            print("[  SKIPPED ] media_%s\n%s" % (name[5:], why))
+        except (Failed, subprocess.TimeoutExpired, ValueError, KeyError, OSError) as why:
+            failed += 1
+            print("[  FAILED  ] media_%s\n%s" % (name[5:], why))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
