@@ -41,9 +41,9 @@ static int pictures_of(const struct nun_model *m, const char *folder, const json
         list[i] = paths[i];
     }
     if (frames)
-        check_ok(picture_from_files(m, list, (int)json_array_size(frames), 0.5, 1, &out[n++]));
+        check_ok(picture_from_files(m, list, (int)json_array_size(frames), 0.5, 1, NULL, &out[n++]));
     for (size_t i = 0; !frames && i < json_array_size(images); i++)
-        check_ok(picture_from_files(m, &list[i], 1, 0, 1, &out[n++]));
+        check_ok(picture_from_files(m, &list[i], 1, 0, 1, NULL, &out[n++]));
     return n;
 }
 
