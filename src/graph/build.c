@@ -118,6 +118,19 @@ struct g_tensor *g_attention_cached_sunk(struct graph *g, struct g_tensor *q, st
     return g_op(g, OP_attention_cached, &a, 5, IN(q, k, v, state, sinks));
 }
 
+struct g_tensor *g_keep_rows(struct graph *g, struct g_tensor *k, struct g_tensor *v, struct g_tensor *state, int layer)
+{
+    union g_attr a = {.kept = {.layer = layer}};
+    return g_op(g, OP_keep_rows, &a, 3, IN(k, v, state));
+}
+
+struct g_tensor *g_attention_kept(struct graph *g, struct g_tensor *q, struct g_tensor *state, int layer, int kv_heads,
+                                  float scale, float softcap)
+{
+    union g_attr a = {.kept = {scale, softcap, layer, kv_heads}};
+    return g_op(g, OP_attention_kept, &a, 2, IN(q, state));
+}
+
 struct g_tensor *g_window_spans(struct graph *g, struct g_tensor *spans, int window)
 {
     union g_attr a = {.window = {window}};

@@ -57,6 +57,7 @@ union g_attr {
     struct { int rotary_dims; bool interleaved, inverse; float mscale; } rope;
     struct { float scale, softcap; } attention;         /* attention*; softcap 0: none */
     struct { float scale, softcap; int layer, window; } cached; /* attention_cached; window 0: none */
+    struct { float scale, softcap; int layer, kv_heads; } kept; /* keep_rows (layer only), attention_kept */
     struct { int keys; } window;                        /* window_spans */
     struct { bool b_transposed, a_transposed; } matmul;
     struct { int axis; int64_t from, to, full; } range; /* slice, slice_grad, concat (axis only) */
@@ -158,6 +159,10 @@ struct g_tensor *g_attention_cached_sunk(struct graph *g, struct g_tensor *q, st
                                          float softcap, int window);
 struct g_tensor *g_attention_cached(struct graph *g, struct g_tensor *q, struct g_tensor *k, struct g_tensor *v,
                                     struct g_tensor *state, int layer, float scale, float softcap, int window);
+/* Rows kept beside a sequence (graph/kv.h): written once, looked at by every later step. */
+struct g_tensor *g_keep_rows(struct graph *g, struct g_tensor *k, struct g_tensor *v, struct g_tensor *state, int layer);
+struct g_tensor *g_attention_kept(struct graph *g, struct g_tensor *q, struct g_tensor *state, int layer, int kv_heads,
+                                  float scale, float softcap);
 struct g_tensor *g_window_spans(struct graph *g, struct g_tensor *spans, int window);
 /* Recurrence; `where` and `at` as in op_recur.h: positions and -1, or the carried state and a place in it. */
 struct g_tensor *g_conv1d(struct graph *g, struct g_tensor *x, struct g_tensor *w, struct g_tensor *bias,

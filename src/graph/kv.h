@@ -20,6 +20,9 @@ struct kv_row {                  /* one new token */
     float *state;                /* recurrent state of its sequence after the row before; NULL: the model has none */
     int32_t span[4];             /* two half-open key ranges that it attends to, in positions; the second may be empty */
     int32_t run[2];              /* one more, which windows do not cut: tokens that see each other */
+    void *const *kept;           /* rows kept beside the sequence, a picture's: kept[layer * stride + row / KV_PAGE]; NULL: none */
+    int32_t kept_stride;
+    int32_t sees[2];             /* the half-open range of those rows that attention_kept lets it see */
 };
 
 struct kv_step {

@@ -1,4 +1,4 @@
-/* Attention as operations: over tensors, its gradient, and over the pages of sequences. Shapes and the
+/* Attention as operations: over tensors, its gradient, over the pages of sequences, and over rows kept beside them. Shapes and the
  * threads' shares are here; the arithmetic is kernels/attention.h's. Called through op_table. */
 /* SPDX-License-Identifier: MIT */
 #include "kernels/attention.h"
@@ -280,9 +280,9 @@ int shape_attention_cached(struct g_tensor *t)
 }
 
 /* Of one thread: the kernel's, then queries and results that are turned. */
-static size_t cached_scratch(const struct g_tensor *t)
+static size_t paged_scratch(const struct g_tensor *t, int64_t Hkv)
 {
-    int64_t D = g_last(t->in[0]), group = t->in[0]->shape.d[1] / t->in[1]->shape.d[1];
+    int64_t D = g_last(t->in[0]), group = t->in[0]->shape.d[1] / Hkv;
     return attn_scratch_bytes((int)D) + (2 * (size_t)(group > PART ? group : PART) * (size_t)D * sizeof(float) + 63) / 64 * 64;
 }
 
@@ -292,19 +292,17 @@ void cost_attention_cached(const struct graph *g, const struct g_tensor *t, stru
     const struct g_tensor *q = t->in[0], *k = t->in[1];
     out->flops = 4.0 * (double)g_count(q) * KV_PAGE;
     out->bytes = 4.0 * (double)(2 * g_count(q) + 4 * g_count(k));
-    out->scratch = cached_scratch(t) * (size_t)g->threads;
+    out->scratch = paged_scratch(t, k->shape.d[1]) * (size_t)g->threads;
 }
 
-/* One head of one row. */
-static void append_head(const struct g_tensor *t, const struct kv_step *step, size_t i, size_t h)
+/* One head of one row, which goes to `pages`, those of the layer. */
+static void append_head(const struct g_tensor *k, const struct g_tensor *v, const struct kv_step *step, void *const *pages,
+                        size_t i, size_t h)
 {
-    const struct g_tensor *k = t->in[1], *v = t->in[2];
-    const struct kv_row *r = &step->rows[i];
     size_t Hkv = (size_t)k->shape.d[1], D = (size_t)k->shape.d[2], k_bytes = attn_row_bytes(step->k, (int)D);
-    if (r->position < 0)
-        return;
-    char *page = r->pages[(ptrdiff_t)t->attr.cached.layer * r->page_stride + r->position / KV_PAGE];
-    size_t from = (i * Hkv + h) * D, to = h * KV_PAGE + (size_t)(r->position % KV_PAGE);
+    int32_t position = step->rows[i].position;
+    char *page = pages[position / KV_PAGE];
+    size_t from = (i * Hkv + h) * D, to = h * KV_PAGE + (size_t)(position % KV_PAGE);
     kv_pack(step->k, g_f32(k) + from, (int)D, page + to * k_bytes);
     if (v)
         kv_pack(step->v, g_f32(v) + from, (int)D, page + Hkv * KV_PAGE * k_bytes + to * attn_row_bytes(step->v, (int)D));
@@ -314,8 +312,11 @@ static void append_rows(const struct g_tensor *t, const struct kv_step *step, co
 {
     size_t Hkv = (size_t)t->in[1]->shape.d[1], lo, hi;
     par_share(par, (size_t)step->n_rows * Hkv, 1, &lo, &hi);
-    for (size_t i = lo; i < hi; i++)
-        append_head(t, step, i / Hkv, i % Hkv);
+    for (size_t i = lo; i < hi; i++) {
+        const struct kv_row *r = &step->rows[i / Hkv];
+        if (r->position >= 0)
+            append_head(t->in[1], t->in[2], step, r->pages + (ptrdiff_t)t->attr.cached.layer * r->page_stride, i / Hkv, i % Hkv);
+    }
 }
 
 /* Rows [i, result) belong to one sequence, or are all padding. At most `most` of them. */
@@ -353,61 +354,187 @@ static void attend_turned(const struct attn *a, const struct kernels *kernels, v
     turn_rows(a, b.out, width, a->out, a->q_stride, kv_turns(a->v.dt));
 }
 
-/* Heads [from, to) of the group of kv head h, rows [i, end). */
-static void attend(const struct g_tensor *t, const struct g_env *env, const struct kv_step *step, int i, int end, int h,
-                   int from, int to)
+/* The part of a step that one thread computes: heads [from, to) of the group of kv head h, rows [i, end). */
+struct piece { int i, end, h, from, to; };
+
+/* q, out and shape of the attention of a piece; over keys of the layer's `pages`, a table of `stride`. */
+static struct attn paged_job(const struct g_tensor *t, const struct kv_step *step, const struct piece *p, void *const *pages,
+                             int stride, int Hkv, bool values)
 {
-    const struct g_tensor *q = t->in[0], *k = t->in[1];
-    const struct kv_row *r = &step->rows[i];
-    int H = (int)q->shape.d[1], Hkv = (int)k->shape.d[1], D = (int)q->shape.d[2], group = H / Hkv;
-    ptrdiff_t at = ((ptrdiff_t)i * H + (ptrdiff_t)h * group + from) * D;
+    const struct g_tensor *q = t->in[0];
+    int H = (int)q->shape.d[1], D = (int)q->shape.d[2], group = H / Hkv;
+    ptrdiff_t at = ((ptrdiff_t)p->i * H + (ptrdiff_t)p->h * group + p->from) * D, row_bytes = (ptrdiff_t)attn_row_bytes(step->k, D);
+    struct attn a = {
+        .queries = p->end - p->i, .heads = p->to - p->from, .D = D, .q = g_f32(q) + at, .out = g_f32(t) + at,
+        .q_stride = (ptrdiff_t)H * D, .keys = stride * KV_PAGE,
+        .k = {.pages = pages, .offset = p->h * KV_PAGE * row_bytes, .stride = D, .dt = step->k}};
+    a.v = a.k;
+    if (values) {
+        a.v.offset = Hkv * KV_PAGE * row_bytes + p->h * KV_PAGE * (ptrdiff_t)attn_row_bytes(step->v, D);
+        a.v.dt = step->v;
+    }
+    return a;
+}
+
+static void zero_piece(const struct g_tensor *t, const struct piece *p, int Hkv)
+{
+    int H = (int)t->shape.d[1], D = (int)t->shape.d[2], group = H / Hkv;
+    float *at = g_f32(t) + ((ptrdiff_t)p->i * H + (ptrdiff_t)p->h * group + p->from) * D;
+    for (int row = p->i; row < p->end; row++, at += (ptrdiff_t)H * D)
+        memset(at, 0, (size_t)(p->to - p->from) * (size_t)D * sizeof(float));
+}
+
+static void run_job(const struct g_tensor *t, const struct g_env *env, const struct attn *a, int Hkv)
+{
+    void *scratch = (char *)env->scratch + paged_scratch(t, Hkv) * (size_t)env->par.ith;
+    if (kv_turns(a->k.dt) || kv_turns(a->v.dt))
+        attend_turned(a, env->kernels, scratch);
+    else
+        env->kernels->attention(a, scratch);
+}
+
+static void attend(const struct g_tensor *t, const struct g_env *env, const struct kv_step *step, const struct piece *p)
+{
+    const struct kv_row *r = &step->rows[p->i];
+    int Hkv = (int)t->in[1]->shape.d[1];
     if (r->position < 0) {
-        for (int row = i; row < end; row++, at += (ptrdiff_t)H * D)
-            memset(g_f32(t) + at, 0, (size_t)(to - from) * (size_t)D * sizeof(float));
+        zero_piece(t, p, Hkv);
         return;
     }
-    void *const *pages = r->pages + (ptrdiff_t)t->attr.cached.layer * r->page_stride;
-    ptrdiff_t row_bytes = (ptrdiff_t)attn_row_bytes(step->k, D);
     int32_t spans[PART][6];
-    for (int row = i; row < end; row++) {
+    for (int row = p->i; row < p->end; row++) {
         const int32_t *span = step->rows[row].span;
         int32_t first = t->attr.cached.window ? step->rows[row].position + 1 - t->attr.cached.window : 0;
         for (int s = 0; s < 4; s++)
-            spans[row - i][s] = s % 2 || span[s] > first ? span[s] : first;
-        memcpy(&spans[row - i][4], step->rows[row].run, sizeof step->rows[row].run);
+            spans[row - p->i][s] = s % 2 || span[s] > first ? span[s] : first;
+        memcpy(&spans[row - p->i][4], step->rows[row].run, sizeof step->rows[row].run);
     }
-    struct attn a = {
-        .queries = end - i, .heads = to - from, .D = D, .q = g_f32(q) + at, .out = g_f32(t) + at, .q_stride = (ptrdiff_t)H * D,
-        .spans = spans[0], .span_stride = 6, .n_spans = 3,
-        .keys = r->page_stride * KV_PAGE,
-        .k = {.pages = pages, .offset = h * KV_PAGE * row_bytes, .stride = D, .dt = step->k},
-        .scale = t->attr.cached.scale, .softcap = t->attr.cached.softcap,
-        .sinks = sinks_of(t) ? g_f32(sinks_of(t)) + (ptrdiff_t)h * group + from : NULL};
-    a.v = a.k;
-    if (t->in[2]) {
-        a.v.offset = Hkv * KV_PAGE * row_bytes + h * KV_PAGE * (ptrdiff_t)attn_row_bytes(step->v, D);
-        a.v.dt = step->v;
+    struct attn a = paged_job(t, step, p, r->pages + (ptrdiff_t)t->attr.cached.layer * r->page_stride, r->page_stride, Hkv,
+                              t->in[2] != NULL);
+    a.spans = spans[0];
+    a.span_stride = 6;
+    a.n_spans = 3;
+    a.scale = t->attr.cached.scale;
+    a.softcap = t->attr.cached.softcap;
+    a.sinks = sinks_of(t) ? g_f32(sinks_of(t)) + p->h * (t->in[0]->shape.d[1] / Hkv) + p->from : NULL;
+    run_job(t, env, &a, Hkv);
+}
+
+typedef void piece_fn(const struct g_tensor *t, const struct g_env *env, const struct kv_step *step, const struct piece *p);
+/* Where the run of rows ends that are computed with row i. */
+typedef int end_fn(const struct kv_step *step, int i, int most);
+
+/* The step's rows, run by run and kv head by kv head, dealt to the team. */
+static void deal(const struct g_tensor *t, const struct g_env *env, const struct kv_step *step, int Hkv, end_fn *ends, piece_fn *run)
+{
+    int group = (int)t->in[0]->shape.d[1] / Hkv, most = PART / group > 0 ? PART / group : 1, item = 0;
+    /* few rows over few kv heads: the team shares the heads of a group */
+    int parts = step->n_rows * Hkv >= 2 * env->par.nth ? 1 : group < env->par.nth ? group : env->par.nth;
+    for (int i = 0, end; i < step->n_rows; i = end) {
+        end = ends(step, i, most);
+        for (int k = 0; k < Hkv * parts; k++)
+            if (item++ % env->par.nth == env->par.ith)
+                run(t, env, step, &(struct piece){i, end, k / parts, group * (k % parts) / parts, group * (k % parts + 1) / parts});
     }
-    void *scratch = (char *)env->scratch + cached_scratch(t) * (size_t)env->par.ith;
-    if (kv_turns(a.k.dt) || kv_turns(a.v.dt))
-        attend_turned(&a, env->kernels, scratch);
-    else
-        env->kernels->attention(&a, scratch);
 }
 
 void run_attention_cached(const struct g_tensor *t, const struct g_env *env)
 {
     const struct kv_step *step = t->in[3]->data;
-    int Hkv = (int)t->in[1]->shape.d[1], group = (int)t->in[0]->shape.d[1] / Hkv;
-    int most = PART / group > 0 ? PART / group : 1, item = 0;
-    /* few rows over few kv heads: the team shares the heads of a group */
-    int parts = step->n_rows * Hkv >= 2 * env->par.nth ? 1 : group < env->par.nth ? group : env->par.nth;
     append_rows(t, step, &env->par);
     par_barrier(&env->par);
-    for (int i = 0, end; i < step->n_rows; i = end) {
-        end = run_end(step, i, most);
-        for (int k = 0; k < Hkv * parts; k++)
-            if (item++ % env->par.nth == env->par.ith)
-                attend(t, env, step, i, end, k / parts, group * (k % parts) / parts, group * (k % parts + 1) / parts);
+    deal(t, env, step, (int)t->in[1]->shape.d[1], run_end, attend);
+}
+
+/* ---- kept beside the sequence ---- */
+
+int shape_keep_rows(struct g_tensor *t)
+{
+    const struct g_tensor *k = t->in[0], *v = t->in[1];
+    if (k->shape.n != 3 || k->dt != DT_F32 || v->dt != DT_F32 || !shape_eq(&k->shape, &v->shape))
+        return misfit("keep_rows", k, v);
+    t->dt = DT_F32;
+    t->shape = SHAPE1(1);
+    return 0;
+}
+
+void cost_keep_rows(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    *out = (struct g_cost){.bytes = 16.0 * (double)g_count(t->in[0])};
+}
+
+void run_keep_rows(const struct g_tensor *t, const struct g_env *env)
+{
+    const struct kv_step *step = t->in[2]->data;
+    size_t Hkv = (size_t)t->in[0]->shape.d[1], lo, hi;
+    par_share(&env->par, (size_t)step->n_rows * Hkv, 1, &lo, &hi);
+    for (size_t i = lo; i < hi; i++) {
+        const struct kv_row *r = &step->rows[i / Hkv];
+        if (r->position >= 0)
+            append_head(t->in[0], t->in[1], step, r->kept + (ptrdiff_t)t->attr.kept.layer * r->kept_stride, i / Hkv, i % Hkv);
     }
+    if (env->par.ith == 0)
+        g_f32(t)[0] = (float)step->n_rows;
+}
+
+int shape_attention_kept(struct g_tensor *t)
+{
+    const struct g_tensor *q = t->in[0];
+    int heads = t->attr.kept.kv_heads;
+    if (q->shape.n != 3 || q->dt != DT_F32 || heads < 1 || q->shape.d[1] % heads || q->shape.d[2] < 1)
+        return misfit("attention_kept", q, t->in[1]);
+    t->dt = DT_F32;
+    t->shape = q->shape;
+    return 0;
+}
+
+/* As of attention_cached: the number of rows is not known to the graph. */
+void cost_attention_kept(const struct graph *g, const struct g_tensor *t, struct g_cost *out)
+{
+    const struct g_tensor *q = t->in[0];
+    out->flops = 4.0 * (double)g_count(q) * KV_PAGE;
+    out->bytes = 16.0 * (double)g_count(q);
+    out->scratch = paged_scratch(t, t->attr.kept.kv_heads) * (size_t)g->threads;
+}
+
+static bool sees_nothing(const struct kv_row *r)
+{
+    return r->position < 0 || !r->kept || r->sees[0] >= r->sees[1];
+}
+
+/* Rows that look at the same store, or that all see nothing. */
+static int kept_end(const struct kv_step *step, int i, int most)
+{
+    const struct kv_row *first = &step->rows[i];
+    bool blind = sees_nothing(first);
+    int end = i + 1;
+    while (end < step->n_rows && end - i < most && sees_nothing(&step->rows[end]) == blind &&
+           (blind || step->rows[end].kept == first->kept))
+        end++;
+    return end;
+}
+
+static void look(const struct g_tensor *t, const struct g_env *env, const struct kv_step *step, const struct piece *p)
+{
+    const struct kv_row *r = &step->rows[p->i];
+    int Hkv = t->attr.kept.kv_heads;
+    int32_t spans[PART][2];
+    if (sees_nothing(r)) {
+        zero_piece(t, p, Hkv);
+        return;
+    }
+    for (int row = p->i; row < p->end; row++)
+        memcpy(spans[row - p->i], step->rows[row].sees, sizeof spans[0]);
+    struct attn a = paged_job(t, step, p, r->kept + (ptrdiff_t)t->attr.kept.layer * r->kept_stride, r->kept_stride, Hkv, true);
+    a.spans = spans[0];
+    a.span_stride = 2;
+    a.n_spans = 1;
+    a.scale = t->attr.kept.scale;
+    a.softcap = t->attr.kept.softcap;
+    run_job(t, env, &a, Hkv);
+}
+
+void run_attention_kept(const struct g_tensor *t, const struct g_env *env)
+{
+    deal(t, env, t->in[1]->data, t->attr.kept.kv_heads, kept_end, look);
 }

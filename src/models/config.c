@@ -114,9 +114,9 @@ static int check_features(const struct model *m, const char *place)
                        m->text.facts.hidden);
     if (m->vision.facts.deep > m->text.facts.layers)
         return err_set(NUN_EFORMAT, "%s: features for %d layers, but the decoder has %d", place, m->vision.facts.deep, m->text.facts.layers);
-    if (layers && m->family->kind == FAMILY_DECODER && m->facts.image_token >= m->text.facts.vocab)
-        return err_set(NUN_EFORMAT, "%s: image token %d is outside the vocabulary of %d", place, m->facts.image_token,
-                       m->text.facts.vocab);
+    int ids = nn_ids(&m->text.facts);
+    if (layers && m->family->kind == FAMILY_DECODER && m->facts.image_token >= ids)
+        return err_set(NUN_EFORMAT, "%s: image token %d is outside the vocabulary of %d", place, m->facts.image_token, ids);
     return 0;
 }
 

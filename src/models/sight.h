@@ -20,14 +20,26 @@ struct sight_text {
     double seconds;              /* between two frames; 0: no video */
 };
 
+/* A picture's rows beside the sequence, for layers that look at them. */
+struct sight_side {
+    int rows;                    /* all, */
+    int shown;                   /* and how many of them, the first ones, tokens behind the picture see; the others are padding */
+};
+
 struct sight_row {
     const char *name, *doc;
-    /* Rows of features that a picture gives. */
+    /* Rows of features that a picture gives to the sequence. */
     int (*features)(const struct model *m, const struct preprocess_plan *p);
-    /* pixels F32 [n * tiles, 3, H, W] of n pictures of one plan -> [n * features, model_feature_width]. */
+    /* pixels F32 [n * tiles, 3, H, W] of n pictures of one plan -> [n * (features + rows beside), model_feature_width]. */
     struct g_tensor *(*build)(struct graph *g, const struct model *m, struct g_tensor *pixels, const struct preprocess_plan *p, int n);
 
     /* All that follows may be NULL. */
+
+    /* Rows that a picture gives beside the sequence; NULL: none. */
+    struct sight_side (*side)(const struct model *m, const struct preprocess_plan *p);
+    /* Placeholders that stand for it in the text; NULL: one a row of features in the sequence. With none of these a
+     * placeholder is embedded as any other token. */
+    int (*tokens)(const struct model *m, const struct preprocess_plan *p);
 
     /* What a template writes where a picture is to stand; NULL: the placeholder. */
     const char *mark, *video_mark;
@@ -49,6 +61,8 @@ struct sight_row {
     bool prefix;                 /* so do all tokens of the first prompt */
 };
 
+struct sight_side sight_side_of(const struct model *m, const struct preprocess_plan *p);
+int sight_tokens_of(const struct model *m, const struct preprocess_plan *p);
 /* NUN_EUNSUP when the family takes no pictures. */
 int sight_of(const struct model *m, const char *place, const struct sight_row **out);
 /* Pictures of equal keys are encoded together: the plan without what their features do not depend on. */

@@ -17,6 +17,18 @@ int sight_of(const struct model *m, const char *place, const struct sight_row **
     return *out ? 0 : err_set(NUN_EUNSUP, "%s: %s takes no pictures", place, m->family->architecture);
 }
 
+struct sight_side sight_side_of(const struct model *m, const struct preprocess_plan *p)
+{
+    const struct sight_row *row = m->family->sight;
+    return row->side ? row->side(m, p) : (struct sight_side){0};
+}
+
+int sight_tokens_of(const struct model *m, const struct preprocess_plan *p)
+{
+    const struct sight_row *row = m->family->sight;
+    return row->tokens ? row->tokens(m, p) : row->features(m, p);
+}
+
 struct preprocess_plan sight_key(const struct model *m, const struct preprocess_plan *p)
 {
     struct preprocess_plan key = *p;
@@ -30,7 +42,8 @@ struct preprocess_plan sight_square_plan(const struct model *m)
 {
     int side = model_image_size(m);
     return (struct preprocess_plan){.frames = 1, .tiles = 1, .columns = 1, .rows = 1, .overview = -1, .tile_width = side,
-                                    .tile_height = side, .canvas_width = side, .canvas_height = side, .inside_width = side, .inside_height = side};
+                                    .tile_height = side, .canvas_width = side, .canvas_height = side, .inside_width = side, .inside_height = side,
+                                    .aspect_id = m->vision.facts.tiles.most > 0};
 }
 
 /* ---- for all families ---------------------------------------------------------------------- */

@@ -61,7 +61,7 @@ static int64_t dim_of(const struct binding *b, char letter)
         return b->m->text.facts.intermediate;
     if (letter == 'F') {
         int step = b->m->facts.downsample > 0 ? (int)lroundf(1 / b->m->facts.downsample) : 1;
-        return (int64_t)b->m->vision.facts.hidden * b->m->facts.n_feature_layers * step * step;
+        return (int64_t)b->m->vision.facts.hidden * (b->m->facts.n_feature_layers + b->m->vision.facts.tiles.picks) * step * step;
     }
     if (letter == 'e')
         return (int64_t)b->m->facts.hash_functions * b->m->facts.n_hash_sizes * b->m->facts.hash_rows;

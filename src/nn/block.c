@@ -127,6 +127,11 @@ static struct g_tensor *bare_norm(struct graph *g, const struct nn_facts *f, str
     return f->norm == NN_RMS ? g_rms_norm(g, x, one, f->norm_eps, 0) : g_layer_norm(g, x, one, NULL, f->norm_eps);
 }
 
+struct g_tensor *nn_gate(struct graph *g, struct g_tensor *x, struct g_param *w)
+{
+    return w ? g_mul(g, x, g_act(g, g_param(g, w), ACT_TANH)) : x;
+}
+
 static struct g_tensor *norm_if(struct graph *g, const struct nn_facts *f, struct g_param *w, struct g_param *b,
                                 struct g_tensor *x)
 {
@@ -146,35 +151,42 @@ struct g_tensor *nn_scale(struct graph *g, struct g_tensor *x, float s)
 
 /* ---- blocks -------------------------------------------------------------------------------- */
 
-/* Roles of what comes after a part: its norm, and a factor of each channel. */
-struct after { enum nn_role norm_w, norm_b, scale; };
+/* Roles of what comes after a part: its norm, a factor of each channel, and a gate. */
+struct after { enum nn_role norm_w, norm_b, scale, gate; };
 
-/* residual + scale * norm(part(x)): one fused step where there is neither norm nor scale. */
+/* residual + gate * scale * norm(part(x)), of tokens that lit does not leave out: one fused step where there is none of
+ * these. */
 static struct g_tensor *part(struct graph *g, struct nn_env *e, nn_build_fn *build, const struct after *after,
-                             struct g_tensor *x, struct g_tensor *residual, int layer)
+                             struct g_tensor *x, struct g_tensor *residual, struct g_tensor *lit, int layer)
 {
     const struct nn_facts *f = e->f;
     struct g_param *const *w = e->s->layer[layer];
-    bool plain = !w[after->norm_w] && !w[after->scale] && (f->residual_scale == 0 || f->residual_scale == 1);
+    bool plain = !w[after->norm_w] && !w[after->scale] && !w[after->gate] && !lit &&
+                 (f->residual_scale == 0 || f->residual_scale == 1);
     if (plain)
         return build(g, e, w, x, residual, layer);
     struct g_tensor *y = norm_if(g, f, w[after->norm_w], w[after->norm_b], build(g, e, w, x, NULL, layer));
     if (w[after->scale])
         y = g_mul(g, y, g_param(g, w[after->scale]));
+    y = nn_gate(g, y, w[after->gate]);
+    y = lit ? g_gather_rows(g, y, lit) : y;
     return g_add(g, nn_scale(g, y, f->residual_scale), residual);
 }
 
 static struct g_tensor *block(struct graph *g, struct nn_env *e, struct g_tensor *x, int layer)
 {
-    static const struct after after1 = {NN_post1_w, NN_post1_b, NN_scale1_w}, after2 = {NN_post2_w, NN_post2_b, NN_scale2_w};
+    static const struct after after1 = {NN_post1_w, NN_post1_b, NN_scale1_w, NN_gate1_w},
+                              after2 = {NN_post2_w, NN_post2_b, NN_scale2_w, NN_gate2_w};
     const struct nn_facts *f = e->f;
     const struct nn_layer *l = &f->layer[layer];
     struct g_param *const *w = e->s->layer[layer];
-    bool late = f->wiring == NN_POST_ADD;
+    bool late = f->wiring == NN_POST_ADD, looks = nn_looks(f, layer);
     struct g_tensor *in = x, *h = x;
+    if (looks && !e->seq->sight)
+        return x;
     if (l->mixer != NN_NONE) {
         h = late ? x : main_norm(g, f, w[NN_norm1_w], w[NN_norm1_b], x);
-        x = part(g, e, nn_mixers[l->mixer].build, &after1, h, x, layer);
+        x = part(g, e, nn_mixers[l->mixer].build, &after1, h, x, NULL, layer);
         x = late ? nn_norm(g, f, w[NN_norm1_w], w[NN_norm1_b], x) : x;
     }
     if (l->channel == NN_NONE)
@@ -183,7 +195,7 @@ static struct g_tensor *block(struct graph *g, struct nn_env *e, struct g_tensor
         h = w[NN_norm2_w] ? nn_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], in) : h;
     else
         h = late ? x : main_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], x);
-    x = part(g, e, nn_channels[l->channel].build, &after2, h, x, layer);
+    x = part(g, e, nn_channels[l->channel].build, &after2, h, x, looks ? e->seq->sight->lit : NULL, layer);
     return late ? nn_norm(g, f, w[NN_norm2_w], w[NN_norm2_b], x) : x;
 }
 

@@ -62,7 +62,12 @@ struct g_tensor *nn_turn(struct graph *g, const struct nn_env *e, struct g_tenso
     return g_rope(g, x, e->seq->pos, e->freq[at], nn_rope_dims(e->f, r), r->interleaved, r->mscale == 0 ? 1.0f : r->mscale);
 }
 
-/* [rows, n * head_dim] -> [rows, n, head_dim], normalised and rotated as the facts say. */
+struct g_tensor *nn_heads(struct graph *g, const struct nn_facts *f, struct g_tensor *x, int n, struct g_param *w, struct g_param *b)
+{
+    return x ? head_norm(g, f, w, b, g_reshape(g, x, SHAPE3(x->shape.d[0], n, f->head_dim))) : NULL;
+}
+
+/* The same, normalised and rotated as the facts say. */
 static struct g_tensor *heads(struct graph *g, const struct nn_env *e, struct g_tensor *x, int n, struct g_param *norm_w,
                               struct g_param *norm_b, int layer)
 {

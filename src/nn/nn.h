@@ -136,6 +136,14 @@ struct nn_ssm {
     int halve;                         /* rwkv: hidden state halved after so many layers; 0: never */
 };
 
+/* A tower that sees the tiles of a picture together; most 0: none. */
+struct nn_tiles {
+    int most;                          /* tiles of a picture, those that pad it counted */
+    int ratios;                        /* grids of tiles that have a learned embedding; their numbers begin with 1 */
+    int local, global;                 /* blocks before and after the tiles' second embedding, these with gates */
+    int pick[8], picks;                /* the states after these blocks are joined to the last ones */
+};
+
 struct nn_facts {
     int hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, positions;
     struct nn_layer *layer;            /* [layers] */
@@ -166,6 +174,9 @@ struct nn_facts {
     struct nn_moe moe;
     struct nn_latent latent;
     struct nn_ssm ssm;
+    struct nn_tiles tiles;
+    int mute;                          /* ids behind the vocabulary that are embedded and never said: placeholders of pictures */
+    bool blind_sees;                   /* tokens before the first picture look at all rows of all pictures, padding too */
     float attention_in, attention_out, mlp_gate, mlp_out; /* factors (0: 1) inside the parts */
     int image_size, patch, channels, projection;
     int cross_k, cross_width;          /* byte models: states a patch has in local stacks, width of the global one */
@@ -206,6 +217,15 @@ struct nn_stack {
 /* What the routers of a run said, layer by layer. */
 struct nn_routes { struct g_tensor **scores, **ids; int n, cap; };
 
+/* Pictures beside the sequence, for layers that look at them. */
+struct nn_sight {
+    struct g_tensor *rows;             /* F32 [batch * n, hidden]: features. NULL when serving: keys and values are kept */
+    int n;
+    struct g_tensor *spans;            /* I32 [batch, tokens, 2]: those of its sequence's rows that a token sees; with rows */
+    struct g_tensor *lit;              /* I32 [batch * tokens]: each token's own number; -1: behind no picture, and the MLP of
+                                          such layers adds nothing */
+};
+
 /* Rows [batch * tokens, hidden] as `batch` independent sequences. Serving (kv is there) has one row a new token
  * instead, of whichever sequence. */
 struct nn_seq {
@@ -219,12 +239,13 @@ struct nn_seq {
                                           length, or with sections whole angles, and pos is 1. NULL: every sequence is
                                           `tokens` long, every token at its own position */
     bool recompute;                    /* wrap each block in a recompute segment */
+    const struct nn_sight *sight;      /* NULL: no pictures beside it, and layers that look at them are skipped */
     struct nn_routes *routes;          /* filled by mixtures of experts; NULL: not wanted */
 };
 
 /* What a mixer keeps of a sequence: keys and values of `width` a position (in pages; without values the keys are the
  * values), and floats whatever the length. */
-struct nn_keep { int keys, values, width; size_t fixed; };
+struct nn_keep { int keys, values, width; size_t fixed; bool beside; /* of pictures' rows instead */ };
 
 /* ---- rows ---------------------------------------------------------------------------------- */
 
@@ -257,6 +278,8 @@ extern const struct nn_kind nn_mixers[NN_MIXERS], nn_channels[NN_CHANNELS];
 
 /* What layer keeps of a sequence; zeros without a mixer. */
 struct nn_keep nn_keep(const struct nn_facts *f, int layer);
+/* What it keeps is of pictures, beside the sequence. */
+static inline bool nn_looks(const struct nn_facts *f, int layer) { return nn_keep(f, layer).beside; }
 /* The fixed floats of layers [0, layers): where the next layer's lie in a sequence's recurrent state. */
 size_t nn_state_floats(const struct nn_facts *f, int layers);
 
@@ -266,6 +289,10 @@ struct g_tensor *nn_attend(struct graph *g, struct nn_env *e, struct g_tensor *q
                            int layer);
 /* x [rows, n, D] turned by the layer's rope; x itself without one. */
 struct g_tensor *nn_turn(struct graph *g, const struct nn_env *e, struct g_tensor *x, int layer);
+/* [rows, n * head_dim] -> [rows, n, head_dim], each head normalised where w is there. */
+struct g_tensor *nn_heads(struct graph *g, const struct nn_facts *f, struct g_tensor *x, int n, struct g_param *w, struct g_param *b);
+/* x * tanh(w[1]); x itself where w is NULL. */
+struct g_tensor *nn_gate(struct graph *g, struct g_tensor *x, struct g_param *w);
 /* x * s; s 0 means 1. */
 struct g_tensor *nn_scale(struct graph *g, struct g_tensor *x, float s);
 /* x [rows, n * D] in parts of D, each divided by its root mean square; times w[n * D], which may be NULL. */
@@ -295,12 +322,17 @@ extern const struct nn_rope_info { const char *name; bool by_length; const char 
 
 /* ---- building ------------------------------------------------------------------------------ */
 
+/* Ids that can be embedded: those with a logit, and some behind them. */
+static inline int nn_ids(const struct nn_facts *f) { return f->vocab + f->mute; }
 /* The size that a shape letter stands for; 0 for one that the facts do not have. */
 int nn_dim(const struct nn_facts *f, char letter);
 
 /* x[rows, hidden] through blocks [from, to). */
 struct g_tensor *nn_blocks(struct graph *g, const struct nn_stack *s, struct g_tensor *x, const struct nn_seq *seq,
                            int from, int to);
+/* Keep the keys and values of picture features rows[n, hidden] for every layer that looks at them, in the pages of kv
+ * (graph/kv.h); marks what has to run as outputs. */
+void nn_keep_pictures(struct graph *g, const struct nn_stack *s, struct g_tensor *rows, struct g_tensor *kv);
 /* Room for what the routers say, when the facts ask for the loss that spreads the load; else *out is NULL. */
 int nn_routes_for(struct graph *g, const struct nn_facts *f, struct nn_routes **out);
 /* loss, plus that of the routers (r may be NULL): balance * experts * sum over experts of the share of choices times the mean
@@ -323,6 +355,7 @@ struct nn_pictures {
     struct g_tensor *pixels;           /* F32 [B, C, H, W]; or NULL, and */
     struct g_tensor *patches;          /* F32 [B * tokens, P * P * C], rows of a picture behind its grid are padding */
     const int (*grids)[2];             /* [B]: rows and columns of patches */
+    int tiles, ratio;                  /* towers of tiles: of each picture, pixels F32 [B * tiles, C, H, W]; number of their grid */
     nn_see_fn *see;                    /* is shown inner values; NULL: nobody looks */
     void *see_arg;
 };

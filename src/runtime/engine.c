@@ -37,6 +37,7 @@ void engine_plans_free(struct nun_model *m)
         plan_drop(p);
     }
     engine_image_plans_free(m);
+    engine_look_plans_free(m);
 }
 
 static struct g_tensor *input(struct graph *g, const char *name, enum dtype dt, struct shape shape, void *data)
@@ -77,6 +78,12 @@ static int plan_fill(const struct nun_model *m, struct engine_plan *p)
         in.image_rows = input(g, "image_rows", DT_I32, SHAPE1(p->rows), p->image_rows);
         in.images = input(g, "images", DT_F32, SHAPE2(p->rows, (int64_t)width), p->features);
     }
+    if (p->looks) {
+        if (!(p->lit = arena_array(&g->arena, rows, sizeof *p->lit)))
+            return NUN_ENOMEM;
+        p->sight.lit = input(g, "lit", DT_I32, SHAPE1(p->rows), p->lit);
+        in.seq.sight = &p->sight;
+    }
     if (nn_rope_by_row(&m->model->text.facts)) {
         int pairs = rotated_pairs(m);
         p->inv_freq = arena_array(&g->arena, (size_t)pairs, sizeof *p->inv_freq);
@@ -90,19 +97,23 @@ static int plan_fill(const struct nun_model *m, struct engine_plan *p)
     return plan_create(g, &p->plan);
 }
 
-static int plan_get(struct nun_model *m, int rows, int picks, bool images, struct engine_plan **out)
+/* What the rows of some spans need. */
+struct demand { int rows, picks; bool images, looks; };
+
+static int plan_get(struct nun_model *m, const struct demand *d, struct engine_plan **out)
 {
     for (struct engine_plan *p = m->plans; p; p = p->next)
-        if (p->rows == rows && p->picks == picks && p->images == images) {
+        if (p->rows == d->rows && p->picks == d->picks && p->images == d->images && p->looks == d->looks) {
             *out = p;
             return 0;
         }
     struct engine_plan *p = mem_calloc(MEM_RUNTIME, 1, sizeof *p);
     if (!p)
         return NUN_ENOMEM;
-    p->rows = rows;
-    p->picks = picks;
-    p->images = images;
+    p->rows = d->rows;
+    p->picks = d->picks;
+    p->images = d->images;
+    p->looks = d->looks;
     int rc = plan_fill(m, p);
     if (rc < 0) {
         plan_drop(p);
@@ -115,14 +126,13 @@ static int plan_get(struct nun_model *m, int rows, int picks, bool images, struc
 
 /* ---- rows ---------------------------------------------------------------------------------- */
 
-struct demand { int rows, picks; bool images; };
-
-static struct demand demand_of(const struct engine_span *spans, int n)
+static struct demand demand_of(const struct nun_model *m, const struct engine_span *spans, int n)
 {
     struct demand d = {0};
     for (int i = 0; i < n; i++) {
         const struct engine_span *s = &spans[i];
         d.rows += (int)(s->to - s->from);
+        d.looks = d.looks || (s->t->n_placed && page_block_bytes(&m->sides));
         d.picks += s->all ? (int)(s->to - s->from) : s->last != NULL;
         for (int64_t at = s->from; at < s->to && !d.images; at++)
             d.images = timeline_placed(s->t, at) != NULL;
@@ -150,6 +160,8 @@ static void lay_row(const struct nun_model *m, struct engine_plan *p, int row, c
     p->kv[row] = (struct kv_row){.pages = t->table.pages, .page_stride = t->table.stride, .position = (int32_t)at,
                                  .state = t->state.live ? t->state.live->data : NULL};
     lay_span(t, at, &p->kv[row]);
+    if (p->looks)
+        p->lit[row] = look_row(t, at, &p->kv[row]) ? row : -1;
     if (!p->images)
         return;
     const struct placed *here = timeline_placed(t, at);
@@ -167,6 +179,8 @@ static void lay_padding(struct engine_plan *p, int row, int pick)
         p->kv[row] = (struct kv_row){.position = -1};
         if (p->images)
             p->image_rows[row] = -1;
+        if (p->looks)
+            p->lit[row] = -1;
     }
     for (; pick < p->picks; pick++)
         p->pick[pick] = -1;
@@ -227,13 +241,13 @@ static void take_logits(const struct nun_model *m, const struct engine_plan *p, 
 
 int engine_run(struct nun_model *m, const struct engine_span *spans, int n)
 {
-    struct demand d = demand_of(spans, n);
+    struct demand d = demand_of(m, spans, n);
     struct engine_plan *p;
     for (int i = 0; i < n; i++) {
         TRY(page_table_reserve(&spans[i].t->table, &m->pages, spans[i].from, spans[i].to));
         TRY(state_own(&spans[i].t->state, &m->states));
     }
-    TRY(plan_get(m, d.rows, d.picks, d.images, &p));
+    TRY(plan_get(m, &d, &p));
     lay_out(m, p, spans, n);
     TRY(exec_run(p->plan, &(struct exec){.pool = m->pool}));
     take_logits(m, p, spans, n);

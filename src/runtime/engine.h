@@ -23,13 +23,16 @@ enum { ENGINE_ENDS = 16, ENGINE_CHUNK = 512, ENGINE_PICTURES = 8 };
 struct engine_plan {
     struct engine_plan *next;
     int rows, picks;
-    bool images;
+    bool images;                 /* rows of pictures in the sequence; */
+    bool looks;                  /* pictures beside it */
     struct graph *graph;
     struct plan *plan;
     struct kv_row *kv;           /* [rows] */
     struct kv_step step;
     int32_t *ids, *pos, *pick;   /* [rows], [rows], [picks] */
     int32_t *image_rows;         /* [rows] */
+    struct nn_sight sight;
+    int32_t *lit;                /* [rows] */
     float *freq, *inv_freq;      /* [rows, rotated pairs] where they depend on the row; [rotated pairs] */
     float *features;             /* [rows, feature width] */
     struct g_tensor *logits;     /* [picks, vocab] */
@@ -68,8 +71,9 @@ struct nun_model {
     struct engine_plan *plans;
     struct image_plan *image_plans;
     struct feature_cache features;
+    struct look_plan *look_plans;
     enum dtype cache_k, cache_v; /* formats of the pages */
-    struct page_pool pages;
+    struct page_pool pages, sides; /* of sequences; of pictures beside them */
     struct state_pool states;    /* of recurrent layers */
 };
 
@@ -93,6 +97,7 @@ int engine_run(struct nun_model *m, const struct engine_span *spans, int n);
 int engine_encode(struct nun_model *m, struct picture *const *pictures, int n);
 void engine_plans_free(struct nun_model *m);
 void engine_image_plans_free(struct nun_model *m);
+void engine_look_plans_free(struct nun_model *m);
 
 static inline void engine_lock(const struct nun_model *m) { pthread_mutex_lock((pthread_mutex_t *)(uintptr_t)&m->lock); }
 static inline void engine_unlock(const struct nun_model *m) { pthread_mutex_unlock((pthread_mutex_t *)(uintptr_t)&m->lock); }

@@ -295,19 +295,14 @@ static void plan_step(struct batch_plan *b, const struct nun_model *m, struct nu
             plan_rows(b, g[i], m->chunk - b->rows);
 }
 
-static int encode_pictures(struct nun_model *m, const struct batch_plan *b)
+static int encode_pictures(const struct batch_plan *b)
 {
     for (int i = 0; i < b->n; i++) {
-        const struct nun_timeline *t = b->spans[i].t;
         uint64_t start = seam_now_ns();
-        bool any = false;
-        for (size_t k = 0; k < t->n_placed; k++)
-            if (t->placed[k].at < b->spans[i].to && !t->placed[k].picture->features) {
-                any = true;
-                TRY(engine_encode(m, &t->placed[k].picture, 1));
-            }
-        if (any)
-            b->who[i]->r.image_s += (double)(seam_now_ns() - start) / 1e9;
+        if (!timeline_unseen(b->spans[i].t, b->spans[i].to))
+            continue;
+        TRY(timeline_see(b->spans[i].t, b->spans[i].to));
+        b->who[i]->r.image_s += (double)(seam_now_ns() - start) / 1e9;
     }
     return 0;
 }
@@ -328,7 +323,7 @@ static void note_time(const struct batch_plan *b, double seconds)
 static int run_step(struct nun_model *m, struct batch_plan *b)
 {
     engine_lock(m);
-    int rc = encode_pictures(m, b);
+    int rc = encode_pictures(b);
     uint64_t start = seam_now_ns();
     if (rc >= 0)
         rc = engine_run(m, b->spans, b->n);

@@ -122,12 +122,23 @@ static int set_context(struct nun_model *m, int asked)
     return limit_check(LIMIT_context, (size_t)m->context, "context");
 }
 
-/* Of one position in one layer. */
+/* Of one position in one layer; of pictures beside the sequence, or of itself. */
+static size_t kept_of(const struct nun_model *m, int layer, bool beside)
+{
+    struct nn_keep keep = nn_keep(&m->model->text.facts, layer);
+    if (keep.beside != beside)
+        return 0;
+    return (size_t)keep.keys * attn_row_bytes(m->cache_k, keep.width) + (size_t)keep.values * attn_row_bytes(m->cache_v, keep.width);
+}
+
 static size_t kept_bytes(const void *model, int layer)
 {
-    const struct nun_model *m = model;
-    struct nn_keep keep = nn_keep(&m->model->text.facts, layer);
-    return (size_t)keep.keys * attn_row_bytes(m->cache_k, keep.width) + (size_t)keep.values * attn_row_bytes(m->cache_v, keep.width);
+    return kept_of(model, layer, false);
+}
+
+static size_t side_bytes(const void *model, int layer)
+{
+    return kept_of(model, layer, true);
 }
 
 static int cache_format(const char *what, enum nun_cache asked, enum dtype *out)
@@ -148,6 +159,7 @@ static int set_cache(struct nun_model *m, const struct nun_model_options *o)
     if (f->alibi > 0 && m->cache_k != DT_F32)
         return err_set(NUN_EUNSUP, "cache: keys as %s were asked for, but this model keeps positions with them (ALiBi), which takes F32",
                        dtype_name(m->cache_k));
+    TRY(page_pool_init(&m->sides, f->layers, side_bytes, m, o->state_bytes));
     return page_pool_init(&m->pages, f->layers, kept_bytes, m, o->state_bytes);
 }
 
@@ -237,6 +249,7 @@ void nun_model_close(struct nun_model *m)
     engine_plans_free(m);
     feature_cache_free(&m->features);
     page_pool_free(&m->pages);
+    page_pool_free(&m->sides);
     state_pool_free(&m->states);
     close_chat(m);
     close_defaults(m);

@@ -71,7 +71,9 @@ static int preprocess(const struct nun_model *m, const struct picture_source *s,
     TRY(preprocess_plan(f, &in, &p->plan));
     TRY(preprocess_floats(f, &p->plan, &p->floats));
     p->n_features = model_features(m->model, &p->plan);
-    if (p->n_features < 1)
+    p->n_tokens = sight_tokens_of(m->model, &p->plan);
+    p->side = sight_side_of(m->model, &p->plan);
+    if (p->n_features + p->side.rows < 1)
         return err_set(NUN_EFORMAT, "%d x %d pixels: the tower does not take the %d x %d that its processor makes of them",
                        in.width, in.height, p->plan.tile_width, p->plan.tile_height);
     TRY(find_places(m, p));
@@ -195,7 +197,7 @@ int picture_spell(const struct nun_model *m, const struct picture *p, int index,
                            .seconds = p->seconds};
     if (row->spell)
         return row->spell(&t, out);
-    for (int i = 0; i < p->n_features; i++)
+    for (int i = 0; i < p->n_tokens; i++)
         buf_span(out, t.token);
     return buf_error(out);
 }
@@ -297,7 +299,8 @@ static int encode_batch(struct nun_model *m, struct picture *const *pictures, in
 {
     struct image_plan *p;
     struct preprocess_plan key = sight_key(m->model, &pictures[0]->plan);
-    size_t floats = pictures[0]->floats, features = (size_t)pictures[0]->n_features * (size_t)model_feature_width(m->model);
+    size_t floats = pictures[0]->floats, rows = (size_t)pictures[0]->n_features + (size_t)pictures[0]->side.rows;
+    size_t features = rows * (size_t)model_feature_width(m->model);
     TRY(image_plan_get(m, &key, bucket_of(n), (int)pictures[0]->words.n, floats, &p));
     for (int i = 0; i < p->pictures; i++) {
         const struct picture *from = pictures[i < n ? i : n - 1];

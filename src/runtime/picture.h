@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef RUNTIME_PICTURE_H
 #define RUNTIME_PICTURE_H
+#include "models/sight.h"
 #include "runtime/engine.h"
 
 /* One shape of the picture encoder's graph: n pictures of one plan. */
@@ -26,10 +27,12 @@ struct picture {
     size_t floats;
     float *pixels;               /* [tiles, 3, H, W]; freed when encoded */
     struct ids words;            /* of the prompt, where features depend on them */
-    int n_features;
+    int n_tokens;                /* placeholders in the ids */
+    int n_features;              /* rows of features that stand in their place; 0: they are embedded as they are */
+    struct sight_side side;      /* rows beside the sequence */
     int32_t (*places)[3];        /* [n_features]: where each turns, from 0; NULL: one after the other */
     struct features *encoded;    /* NULL until encoded */
-    const float *features;       /* [n_features, feature width], in it */
+    const float *features;       /* [n_features + side.rows, feature width], in it */
     struct digest identity;      /* of the pixels and the plan */
 };
 

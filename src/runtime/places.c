@@ -63,7 +63,7 @@ static void lay_picture(struct nun_timeline *t, const struct placed *p)
     int32_t feature = 0;
     for (int64_t i = p->at, end; i < p->end; i = end) {
         for (end = i; end < p->end && t->ids.at[end] == p->picture->token; end++)
-            t->place[end].feature = feature++;
+            t->place[end].feature = p->picture->n_features ? feature++ : -1;
         for (int64_t k = i; k < end && row->both_ways; k++) {
             t->place[k].first = (int32_t)i;
             t->place[k].last = (int32_t)end;

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "models/sight.h"
 
 /* ---- rendered text to ids ------------------------------------------------------------------ */
 

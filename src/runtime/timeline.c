@@ -29,6 +29,7 @@ void nun_timeline_free(struct nun_timeline *t)
         return;
     engine_lock(t->m);
     page_table_free(&t->table, &t->m->pages);
+    page_table_free(&t->side, &t->m->sides);
     state_free(&t->state, &t->m->states);
     for (size_t i = 0; i < t->n_placed; i++)
         picture_drop(t->placed[i].picture);
@@ -77,6 +78,7 @@ static int fork_into(const struct nun_timeline *t, struct nun_timeline *f)
         f->placed[i].picture->refs++;
     }
     f->n_placed = t->n_placed;
+    TRY(look_share(f, t, t->looked));
     if (!t->has_logits)
         return 0;
     TRY(timeline_need_logits(f));
@@ -120,16 +122,27 @@ static int check_ids(const struct nun_timeline *t, const int32_t *ids, size_t n,
     const struct model *m = t->m->model;
     size_t found = 0, wanted = 0;
     for (size_t i = 0; i < n; i++) {
-        if (ids[i] < 0 || ids[i] >= m->text.facts.vocab)
-            return err_set(NUN_EARG, "token %zu: id %d is outside the vocabulary of %d", i, ids[i], m->text.facts.vocab);
+        if (ids[i] < 0 || ids[i] >= nn_ids(&m->text.facts))
+            return err_set(NUN_EARG, "token %zu: id %d is outside the vocabulary of %d", i, ids[i], nn_ids(&m->text.facts));
         found += is_placeholder(m, ids[i]);
     }
     for (size_t i = 0; i < n_pictures; i++)
-        wanted += (size_t)pictures[i]->n_features;
+        wanted += (size_t)pictures[i]->n_tokens;
     if (found != wanted)
         return err_set(NUN_EARG, "pictures: %zu given, which take %zu placeholder%s; the text has %zu", n_pictures, wanted,
                        wanted == 1 ? "" : "s", found);
     return 0;
+}
+
+/* At the end of the ids. */
+static void place_next(struct nun_timeline *t, struct picture *picture)
+{
+    const struct placed *before = t->n_placed ? &t->placed[t->n_placed - 1] : NULL;
+    struct placed p = {.at = (int64_t)t->ids.n, .picture = picture};
+    p.row = p.group = before ? before->row + before->picture->side.shown : 0;
+    if (before && before->end == p.at)
+        p.group = before->group;
+    t->placed[t->n_placed++] = p;
 }
 
 /* The ids, and the pictures' places among them. Counts are checked already. */
@@ -139,8 +152,8 @@ static int lay_ids(struct nun_timeline *t, const int32_t *ids, size_t n, struct 
     int left = 0;
     for (size_t i = 0; i < n; i++) {
         if (is_placeholder(m, ids[i]) && !left) {
-            t->placed[t->n_placed++] = (struct placed){.at = (int64_t)t->ids.n, .picture = *pictures};
-            left = (*pictures++)->n_features;
+            place_next(t, *pictures);
+            left = (*pictures++)->n_tokens;
         }
         if (is_placeholder(m, ids[i])) {
             struct placed *last = &t->placed[t->n_placed - 1];
@@ -209,7 +222,7 @@ static int picture_ids(const struct nun_timeline *t, const struct picture *p, st
 {
     struct buf text;
     int rc = 0;
-    for (int i = 0; !t->m->tokenizer && i < p->n_features && rc >= 0; i++)
+    for (int i = 0; !t->m->tokenizer && i < p->n_tokens && rc >= 0; i++)
         rc = ids_push(out, p->token);
     if (!t->m->tokenizer)
         return rc;
@@ -262,8 +275,7 @@ const int32_t *nun_timeline_tokens(const struct nun_timeline *t, size_t *n)
     return t->ids.at;
 }
 
-/* The last picture that begins at or before `position`. */
-static const struct placed *placed_before(const struct nun_timeline *t, int64_t position)
+const struct placed *timeline_picture_before(const struct nun_timeline *t, int64_t position)
 {
     size_t lo = 0, hi = t->n_placed;
     while (lo < hi) {
@@ -278,7 +290,7 @@ static const struct placed *placed_before(const struct nun_timeline *t, int64_t 
 
 const struct placed *timeline_placed(const struct nun_timeline *t, int64_t position)
 {
-    return t->n_placed && t->place[position].feature >= 0 ? placed_before(t, position) : NULL;
+    return t->n_placed && t->place[position].feature >= 0 ? timeline_picture_before(t, position) : NULL;
 }
 
 void timeline_uncompute(struct nun_timeline *t, int64_t n)
@@ -293,6 +305,7 @@ void timeline_uncompute(struct nun_timeline *t, int64_t n)
 void timeline_follow_length(struct nun_timeline *t)
 {
     int64_t regime = nn_rope_regime(&t->m->model->text.facts, (int64_t)t->ids.n);
+    look_follow(t);
     if (regime == t->regime)
         return;
     if (t->computed)
@@ -304,7 +317,7 @@ int nun_timeline_rewind(struct nun_timeline *t, size_t n)
 {
     if (n > t->ids.n)
         return err_set(NUN_EARG, "rewind: to %zu positions, there are %zu", n, t->ids.n);
-    const struct placed *cut = n && n < t->ids.n ? placed_before(t, (int64_t)n - 1) : NULL;
+    const struct placed *cut = n && n < t->ids.n ? timeline_picture_before(t, (int64_t)n - 1) : NULL;
     if (cut && cut->end > (int64_t)n)
         return err_set(NUN_EARG, "rewind: position %zu is inside the picture that begins at %lld", n, (long long)cut->at);
     if (n == t->ids.n)
@@ -314,6 +327,7 @@ int nun_timeline_rewind(struct nun_timeline *t, size_t n)
         picture_drop(t->placed[--t->n_placed].picture);
     t->ids.n = n;
     places_cut(t, n);
+    look_cut(t);
     if (t->computed > (int64_t)n)
         timeline_uncompute(t, (int64_t)n);
     engine_unlock(t->m);
@@ -346,6 +360,14 @@ static void adopt_pictures(struct nun_timeline *t, const struct nun_timeline *pa
     }
 }
 
+static size_t pictures_before(const struct nun_timeline *t, int64_t n)
+{
+    size_t k = 0;
+    while (k < t->n_placed && t->placed[k].at < n)
+        k++;
+    return k;
+}
+
 static int adopt(struct nun_timeline *t, const struct nun_timeline *past, int64_t n)
 {
     struct page_table table = {0};
@@ -356,6 +378,9 @@ static int adopt(struct nun_timeline *t, const struct nun_timeline *past, int64_
     }
     page_table_free(&t->table, &t->m->pages);
     t->table = table;
+    page_table_free(&t->side, &t->m->sides);
+    t->looked = t->computed = 0;
+    TRY(look_share(t, past, pictures_before(past, n)));
     state_free(&t->state, &t->m->states);
     state_share(&t->state, &past->state, &t->m->states, past->computed, n);
     t->computed = n;
@@ -376,7 +401,7 @@ int nun_timeline_adopt(struct nun_timeline *t, const struct nun_timeline *past)
         return err_set(NUN_EARG, "adopt: the timelines are of two models");
     int64_t n = places_common(t, past, (int64_t)nun_timeline_common(t, past));
     n = state_reach(&past->state, &past->m->states, past->computed, n);
-    bool apart = past->regime != nn_rope_regime(&t->m->model->text.facts, (int64_t)t->ids.n);
+    bool apart = past->regime != nn_rope_regime(&t->m->model->text.facts, (int64_t)t->ids.n) || look_apart(t, past);
     if (n <= t->computed || t == past || apart)
         return 0;
     engine_lock(t->m);
@@ -387,27 +412,12 @@ int nun_timeline_adopt(struct nun_timeline *t, const struct nun_timeline *past)
 
 /* ---- computing ----------------------------------------------------------------------------- */
 
-static int encode_up_to(struct nun_timeline *t, int64_t to)
-{
-    struct picture *waiting[ENGINE_PICTURES];
-    int n = 0;
-    for (size_t i = 0; i < t->n_placed; i++) {
-        if (t->placed[i].at < to && !t->placed[i].picture->features)
-            waiting[n++] = t->placed[i].picture;
-        if (n == ENGINE_PICTURES) {
-            TRY(engine_encode(t->m, waiting, n));
-            n = 0;
-        }
-    }
-    return engine_encode(t->m, waiting, n);
-}
-
 int timeline_compute(struct nun_timeline *t, int64_t leave)
 {
     int64_t end = (int64_t)t->ids.n - leave;
     timeline_follow_length(t);
     TRY(timeline_need_logits(t));
-    TRY(encode_up_to(t, end));
+    TRY(timeline_see(t, end));
     while (t->computed < end) {
         int64_t to = timeline_chunk_end(t, t->computed, t->m->chunk);
         to = to < end ? to : end;

@@ -6,7 +6,12 @@
 #include "runtime/picture.h"
 
 /* A picture in the sequence: from its first placeholder to behind its last; other ids may stand between them. */
-struct placed { int64_t at, end; struct picture *picture; };
+struct placed {
+    int64_t at, end;
+    struct picture *picture;
+    int32_t row, group;          /* among the rows kept beside the sequence: its first one, and that of the first picture of those
+                                    that stand right before it, which tokens behind it see with it */
+};
 
 /* Where a token stands, in sequences of models that see. */
 struct token_place {
@@ -25,6 +30,8 @@ struct nun_timeline {
     int32_t next_at;             /* where the next token of text turns */
     struct page_table table;
     struct state_line state;     /* of recurrent layers */
+    struct page_table side;      /* keys and values of pictures, for layers that look at them (look.c) */
+    size_t looked;               /* pictures, the first ones, whose rows are there */
     int64_t computed;            /* positions whose state is there */
     int64_t regime;              /* nn_rope_regime that it was computed in */
     float *logits;               /* [vocab] of position computed - 1, when has_logits */
@@ -44,7 +51,7 @@ int timeline_push(struct nun_timeline *t, int32_t id);
 int64_t timeline_chunk_end(const struct nun_timeline *t, int64_t from, int64_t most);
 /* Take back what was computed from position n on, and before it where no state is kept: `computed` is n at most. */
 void timeline_uncompute(struct nun_timeline *t, int64_t n);
-/* Where rotary frequencies depend on the length, what was computed at another length is forgotten. Called before
+/* Where rotary frequencies depend on the length, what was computed at another length is forgotten; and look_follow. Called before
  * planning what to compute. The lock is held. */
 void timeline_follow_length(struct nun_timeline *t);
 /* Compute all that is queued but the last `leave` positions. The lock is held. */
@@ -53,8 +60,27 @@ int timeline_compute(struct nun_timeline *t, int64_t leave);
 int timeline_need_logits(struct nun_timeline *t);
 /* NUN_ENUMERIC with the first id whose logit is not finite. */
 int timeline_check_logits(const float *logits, int n);
+/* The last picture that begins at or before `position`; NULL: none. */
+const struct placed *timeline_picture_before(const struct nun_timeline *t, int64_t position);
 /* The picture whose features stand at `position`; NULL when it is text. */
 const struct placed *timeline_placed(const struct nun_timeline *t, int64_t position);
+
+/* ---- look.c -------------------------------------------------------------------------------- */
+
+/* Pictures that positions up to `to` see and that are not encoded and kept yet. */
+bool timeline_unseen(const struct nun_timeline *t, int64_t to);
+/* Encode and keep them. Before engine_run; the lock is held. */
+int timeline_see(struct nun_timeline *t, int64_t to);
+/* The range of kept rows that a position sees, into row; returns whether it stands behind a picture. */
+bool look_row(const struct nun_timeline *t, int64_t at, struct kv_row *row);
+/* Where positions before the first picture see all pictures and these have changed: what was computed is forgotten. */
+void look_follow(struct nun_timeline *t);
+/* Pictures were taken from the end. */
+void look_cut(struct nun_timeline *t);
+/* The rows of the first n pictures, or all where what `from` has computed depends on them all. *to is empty. */
+int look_share(struct nun_timeline *to, const struct nun_timeline *from, size_t n);
+/* What `past` has computed depends on pictures that t does not have. */
+bool look_apart(const struct nun_timeline *t, const struct nun_timeline *past);
 
 /* ---- places.c ------------------------------------------------------------------------------ */
 

@@ -43,8 +43,7 @@ static int all_logits(struct verify_case *c, struct arena *arena, struct nun_tim
         return NUN_ENOMEM;
     timeline_follow_length(t);
     TRY(timeline_need_logits(t));
-    for (size_t i = 0; i < t->n_placed; i++)
-        TRY(engine_encode(c->m, &t->placed[i].picture, 1));
+    TRY(timeline_see(t, (int64_t)length));
     while (t->computed < (int64_t)length) {
         int64_t from = t->computed, to = timeline_chunk_end(t, from, c->m->chunk);
         struct engine_span s = {t, from, to, t->logits, logits + (size_t)from * vocab};

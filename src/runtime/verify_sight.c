@@ -61,7 +61,7 @@ static int make_all(struct verify_case *c, const int32_t *ids, int n, struct are
         is_video = is_video || image >= json_array_size(images);
         const json_t *names = !is_video ? json_array_get(images, image++) : frames ? frames : json_array_get(videos, video++);
         TRY(make(c, names, case_fps(c), nested ? (int)total : 1, arena, &s->at[s->n]));
-        left = (size_t)s->at[s->n++]->n_features - 1;
+        left = (size_t)s->at[s->n++]->n_tokens - 1;
     }
     return 0;
 }
@@ -182,7 +182,29 @@ static int write_counts(struct verify_case *c, struct picture *const *p, int n, 
     return 0;
 }
 
+/* The number of the grid of tiles, and which tiles are not padding. */
+static void fill_ratio(const struct preprocess_plan *p, float *to)
+{
+    to[0] = (float)p->aspect_id;
+}
+static int write_ratios(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count)
+{
+    return write_numbers(p, n, 1, fill_ratio, arena, out, count);
+}
+static int write_tiles(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count)
+{
+    int most = c->m->preprocess.max_tiles;
+    *count = (size_t)n * (size_t)most;
+    if (!(*out = arena_array(arena, *count, sizeof **out)))
+        return NUN_ENOMEM;
+    for (int i = 0; i < n * most; i++)
+        (*out)[i] = i % most < p[i / most]->plan.tiles;
+    return 0;
+}
+
 static const struct output_row outputs[] = {
+    {"aspect_ratio_ids", false, write_ratios},
+    {"aspect_ratio_mask", false, write_tiles},
     {"batch_num_images", false, write_counts},
     {"pixel_values", false, write_pixels},
     {"pixel_values_images", false, write_pixels},
@@ -256,9 +278,32 @@ static int check_types(struct verify_case *c, const struct nun_timeline *t, stru
     return verify_check(c, "labels", labels, n);
 }
 
+/* The output "cross_attention_mask" [positions, pictures, tiles]: what tokens see of pictures beside them. Those before
+ * the first picture count as blind, whatever the arithmetic makes of them. */
+static int verify_masks(struct verify_case *c, const struct nun_timeline *t, struct arena *arena)
+{
+    size_t most = (size_t)c->m->preprocess.max_tiles, count = t->ids.n * t->n_placed * most;
+    float *mask = arena_array(arena, count + 1, sizeof *mask), *at = mask;
+    if (!mask)
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < t->ids.n; i++) {
+        struct kv_row row;
+        bool lit = look_row(t, (int64_t)i, &row);
+        for (size_t k = 0; k < t->n_placed; k++)
+            for (size_t tile = 0; tile < most; tile++) {
+                const struct picture *p = t->placed[k].picture;
+                int each = p->side.shown / p->plan.tiles, first = t->placed[k].row + (int)tile * each;
+                *at++ = lit && (int)tile < p->plan.tiles && first >= row.sees[0] && first + each <= row.sees[1];
+            }
+    }
+    return verify_check(c, "cross_attention_mask", mask, count);
+}
+
 int verify_places(struct verify_case *c, const struct nun_timeline *t, struct arena *arena)
 {
     size_t n = t->ids.n;
+    if (t->n_placed && t->placed[0].picture->side.rows)
+        TRY(verify_masks(c, t, arena));
     float *values = arena_array(arena, 3 * n, sizeof *values);
     if (!values)
         return NUN_ENOMEM;

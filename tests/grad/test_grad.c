@@ -579,7 +579,7 @@ static void test_gradients(void **state)
 /* No rule and no part in one; tests/unit runs them. */
 static bool forward_only(enum g_op op)
 {
-    static const enum g_op list[] = {OP_attention_cached};
+    static const enum g_op list[] = {OP_attention_cached, OP_keep_rows, OP_attention_kept};
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (list[i] == op)
             return true;

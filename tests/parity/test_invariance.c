@@ -1,6 +1,7 @@
 /* The law: the same request gives the same bytes. One request with two pictures is run with every prefill
  * chunk, batch size, thread count, instruction set of a profile, over forks and rewinds, and every logit
- * of every step must be the same bit for bit. On the LLaVA fixture where it is there, and on a random
+ * of every step must be the same bit for bit. On fixtures where they are there (pictures in the
+ * sequence, and beside it), and on a random
  * model of the bundled shape always. */
 /* SPDX-License-Identifier: MIT */
 #include <setjmp.h>
@@ -18,14 +19,14 @@
 #include "models/sight.h"
 #include "runtime/timeline.h"
 
-#define FIXTURE "../shared/fixtures/llava"
+#define FIXTURES "../shared/fixtures/"
 #define CONFIG "recipes/scenes-config.json"
 
 enum { STEPS = 8, TEXT = 75, OTHERS = 15 };
 
 /* ---- models and requests ------------------------------------------------------------------- */
 
-struct setting { bool fixture; enum nun_compute compute; enum nun_cache k, v; };
+struct setting { const char *fixture; enum nun_compute compute; enum nun_cache k, v; };
 
 static struct nun_model *open_model(const struct setting *s, int threads, int chunk)
 {
@@ -33,7 +34,7 @@ static struct nun_model *open_model(const struct setting *s, int threads, int ch
                                   .cache_k = s->k, .cache_v = s->v};
     struct nun_model *m = NULL;
     if (s->fixture) {
-        assert_int_equal(nun_model_open(FIXTURE, &o, &m), 0);
+        assert_int_equal(nun_model_open(s->fixture, &o, &m), 0);
         return m;
     }
     struct model *random = NULL;
@@ -50,14 +51,19 @@ static struct nun_model *open_model(const struct setting *s, int threads, int ch
 static struct picture *make_picture(const struct nun_model *m, uint64_t seed)
 {
     int side = model_image_size(m->model);
-    size_t n = 3 * (size_t)side * (size_t)side;
+    bool two = m->model->vision.facts.tiles.most > 1 && seed % 2; /* tiles */
+    size_t n = (two ? 2 : 1) * 3 * (size_t)side * (size_t)side;
     struct picture *p = mem_calloc(MEM_TEST, 1, sizeof *p);
     struct rng r = rng_at(seed, 99);
     assert_non_null(p);
     p->refs = 1;
     p->token = m->model->facts.image_token;
     p->plan = sight_square_plan(m->model);
-    p->n_features = model_features(m->model, NULL);
+    if (two)
+        p->plan.tiles = p->plan.columns = p->plan.aspect_id = 2;
+    p->n_features = model_features(m->model, &p->plan);
+    p->n_tokens = sight_tokens_of(m->model, &p->plan);
+    p->side = sight_side_of(m->model, &p->plan);
     p->floats = n;
     p->pixels = mem_alloc(MEM_TEST, n * sizeof(float));
     assert_non_null(p->pixels);
@@ -80,11 +86,11 @@ static struct nun_timeline *make_request(struct nun_model *m, uint64_t seed, int
         assert_int_equal(nun_timeline_ids(t, &id, 1), 0);
         if (pictures && (i == 2 || i == text / 2)) {
             struct picture *p = make_picture(m, seed + (uint64_t)i);
-            int32_t *run = mem_alloc(MEM_TEST, (size_t)p->n_features * sizeof *run);
+            int32_t *run = mem_alloc(MEM_TEST, (size_t)p->n_tokens * sizeof *run);
             assert_non_null(run);
-            for (int k = 0; k < p->n_features; k++)
+            for (int k = 0; k < p->n_tokens; k++)
                 run[k] = image;
-            assert_int_equal(timeline_append(t, run, (size_t)p->n_features, &p, 1), 0);
+            assert_int_equal(timeline_append(t, run, (size_t)p->n_tokens, &p, 1), 0);
             mem_free(run);
         }
     }
@@ -145,7 +151,7 @@ static void run_fresh(const struct setting *s, int threads, int chunk, struct tr
 static const struct setting *setting_or_skip(void **state)
 {
     const struct setting *s = *state;
-    if (s->fixture && !file_is_dir(FIXTURE))
+    if (s->fixture && !file_is_dir(s->fixture))
         skip();
     return s;
 }
@@ -231,10 +237,10 @@ static void forks(void **state)
     int32_t other = 5;
     run_fresh(s, 1, 0, &want);
     assert_int_equal(nun_timeline_prefill(a), 0);
-    size_t bytes = m->pages.bytes, length = nun_timeline_length(a);
+    size_t bytes = m->pages.bytes + m->sides.bytes, length = nun_timeline_length(a);
     assert_int_equal(nun_timeline_fork(a, &b), 0);
     assert_int_equal(nun_timeline_fork(a, &c), 0);
-    assert_int_equal(m->pages.bytes, bytes); /* nothing was copied */
+    assert_int_equal(m->pages.bytes + m->sides.bytes, bytes); /* nothing was copied */
     assert_int_equal(nun_timeline_common(a, b), length);
     assert_int_equal(nun_timeline_ids(b, &other, 1), 0);
     run(b, &got);
@@ -285,7 +291,9 @@ static void no_heap(void **state)
 int main(void)
 {
     static struct setting settings[] = {{.compute = NUN_F32}, {.compute = NUN_BF16}, {.compute = NUN_BF16, .k = NUN_CACHE_Q8_0, .v = NUN_CACHE_Q4_0},
-                                        {.fixture = true, .compute = NUN_F32}, {.fixture = true, .compute = NUN_BF16}};
+                                        {.fixture = FIXTURES "llava", .compute = NUN_F32}, {.fixture = FIXTURES "llava", .compute = NUN_BF16},
+                                        {.fixture = FIXTURES "mllama", .compute = NUN_F32}, {.fixture = FIXTURES "mllama", .compute = NUN_BF16},
+                                        {.fixture = FIXTURES "mllama", .compute = NUN_BF16, .k = NUN_CACHE_BF16, .v = NUN_CACHE_Q8_0}};
     static const struct { const char *name; CMUnitTestFunction fn; } rows[] = {
         {"chunks and threads", chunks_and_threads}, {"instruction sets", instruction_sets}, {"batches", batches},
         {"forks and rewinds", forks}, {"no heap in decode", no_heap}};
@@ -294,7 +302,7 @@ int main(void)
     char names[SETTINGS * ROWS_N][64];
     for (int i = 0; i < SETTINGS * (int)ROWS_N; i++) {
         const struct setting *s = &settings[i / (int)ROWS_N];
-        snprintf(names[i], sizeof names[i], "%s, %s %s%s", rows[i % (int)ROWS_N].name, s->fixture ? "llava" : "random",
+        snprintf(names[i], sizeof names[i], "%s, %s %s%s", rows[i % (int)ROWS_N].name, s->fixture ? s->fixture + sizeof FIXTURES - 1 : "random",
                  s->compute == NUN_F32 ? "f32" : "bf16", s->k != NUN_CACHE_F32 ? ", packed cache" : "");
         tests[i] = (struct CMUnitTest){names[i], rows[i % (int)ROWS_N].fn, NULL, NULL, (void *)(uintptr_t)s};
     }

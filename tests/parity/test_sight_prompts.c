@@ -22,6 +22,7 @@ static const char *const folders[] = {
     "qwen2-vl", "qwen2-5-vl", "qwen3-vl",
     "internvl2", "internvl2-internlm2", "internvl-hf", "nvlm-d", "pixtral", "mistral3",
     "idefics2", "idefics3", "smolvlm", "fuyu", "blip2", "instructblip",
+    "mllama",
 };
 enum { FOLDERS = sizeof folders / sizeof folders[0], PARTS = 32, MESSAGES = 8, PATH = 512 };
 

@@ -86,7 +86,7 @@ int main(void)
                                            "mixtral", "qwen2-moe", "qwen3-moe", "olmoe", "deepseek-v2", "deepseek-v3",
                                            "llama-gptq", "llama-gptq-act", "llama-gptq-v2", "llama-awq", "llama-bnb-nf4",
                                            "llama-bnb-int8", "llama-ct-pack", "llama-ct-fp8", "llama-fp8-block",
-                                           "bert", "bert-encoder", "roberta", "blt"};
+                                           "bert", "bert-encoder", "roberta", "blt", "mllama"};
     enum { FAMILIES = sizeof families / sizeof families[0] };
     struct CMUnitTest tests[FAMILIES + 2] = {cmocka_unit_test(dump), cmocka_unit_test(wrong_model)};
     for (size_t i = 0; i < FAMILIES; i++)

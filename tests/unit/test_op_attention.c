@@ -302,6 +302,90 @@ static void test_windows(void **state)
     graph_free(g);
 }
 
+/* ---- rows kept beside sequences ---- */
+
+/* k and v of a sequence as rows [from, to) of its store, padding among them. */
+static void keep(struct sequence *s, int from, int to, const struct formats *dt, struct pool *pool)
+{
+    struct kv_row rows[BATCH] = {{0}};
+    struct kv_step step = {rows, to - from + 1, dt->k, dt->v};
+    struct graph *g;
+    struct plan *p;
+    rows[0].position = -1;
+    for (int i = from; i < to; i++)
+        rows[i - from + 1] = (struct kv_row){.kept = s->pages, .kept_stride = MAX_PAGES, .position = i};
+    assert_int_equal(graph_create(GEMM_F32, 3, &g), 0);
+    struct g_tensor *kv = g_input(g, "kv", DT_I32, SHAPE1(1)), *in[2];
+    kv->data = &step;
+    for (int i = 0; i < 2; i++) {
+        in[i] = g_input(g, "row", DT_F32, SHAPE3(step.n_rows, HKV, D));
+        in[i]->data = mem_calloc(MEM_TEST, (size_t)step.n_rows * KV_ROW, sizeof(float));
+        memcpy(g_f32(in[i]) + KV_ROW, (i ? s->v : s->k) + from * KV_ROW, (size_t)(to - from) * KV_ROW * sizeof(float));
+    }
+    struct g_tensor *y = g_output(g_keep_rows(g, in[0], in[1], kv, LAYER));
+    assert_int_equal(plan_create(g, &p), 0);
+    assert_int_equal(exec_run(p, &(struct exec){.pool = pool}), 0);
+    assert_true(g_f32(y)[0] == (float)step.n_rows);
+    for (int i = 0; i < 2; i++)
+        mem_free(in[i]->data);
+    plan_free(p);
+    graph_free(g);
+}
+
+/* Each query sees one range of what is kept, or nothing: the bits of attention over tensors with that span. */
+static void test_kept_rows(void **state)
+{
+    struct rng r = rng_at(12, 0);
+    static struct batch b;
+    struct pool *pool;
+    assert_int_equal(pool_create(3, &pool), 0);
+    for (int round = 0; round < 12; round++) {
+        const struct formats *dt = &formats[round % (int)(sizeof(formats) / sizeof(formats[0]))];
+        struct sequence s[2];
+        for (int i = 0; i < 2; i++) {
+            sequence_init(&s[i], &r, dt, 0, 0);
+            for (int k = 0; k < s[i].n; k++) { /* none, or one range */
+                int from = rng_range(&r, 0, s[i].n), to = rng_range(&r, 0, s[i].n);
+                const int32_t span[4] = {from, to, 0, 0};
+                memcpy(s[i].spans[k], span, sizeof span);
+            }
+            want_of(&s[i], dt, 0, 0);
+            for (int at = 0, some; at < s[i].n; at += some) {
+                some = rng_range(&r, 1, s[i].n - at < BATCH - 1 ? s[i].n - at : BATCH - 1);
+                keep(&s[i], at, at + some, dt, round % 2 ? pool : NULL);
+            }
+        }
+        while (s[0].done < s[0].n || s[1].done < s[1].n) {
+            memset(&b, 0, sizeof(b));
+            for (int k = 0; k < BATCH; k++) {
+                struct sequence *one = &s[rng_below(&r, 2)];
+                int at = one->done;
+                batch_add(&b, at < one->n && rng_below(&r, 8) ? one : NULL);
+                struct kv_row *row = &b.rows[k];
+                if (row->position >= 0)
+                    *row = (struct kv_row){.kept = one->pages, .kept_stride = MAX_PAGES, .sees = {one->spans[at][0], one->spans[at][1]}};
+            }
+            struct graph *g;
+            struct plan *p;
+            struct kv_step step = {b.rows, b.n, dt->k, dt->v};
+            assert_int_equal(graph_create(GEMM_F32, 3, &g), 0);
+            struct g_tensor *kv = g_input(g, "kv", DT_I32, SHAPE1(1));
+            kv->data = &step;
+            struct g_tensor *y = g_output(g_attention_kept(g, g_const(g, DT_F32, SHAPE3(b.n, H, D), b.q, false), kv, LAYER, HKV, 0.3f, 0));
+            assert_int_equal(plan_create(g, &p), 0);
+            assert_int_equal(exec_run(p, &(struct exec){.pool = round % 3 ? pool : NULL}), 0);
+            static const float zeros[Q_ROW];
+            for (int i = 0; i < b.n; i++)
+                assert_memory_equal(g_f32(y) + i * Q_ROW, b.want[i] ? b.want[i] : zeros, sizeof zeros);
+            plan_free(p);
+            graph_free(g);
+        }
+        for (int i = 0; i < 2; i++)
+            sequence_free(&s[i]);
+    }
+    pool_free(pool);
+}
+
 static void test_cut_by_threads(void **state)
 {
     struct rng r = rng_at(9, 0);
@@ -359,7 +443,7 @@ static void test_misfits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages_equal_tensors), cmocka_unit_test(test_layer), cmocka_unit_test(test_turning), cmocka_unit_test(test_infinite_keys_show), cmocka_unit_test(test_windows),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages_equal_tensors), cmocka_unit_test(test_layer), cmocka_unit_test(test_turning), cmocka_unit_test(test_infinite_keys_show), cmocka_unit_test(test_windows), cmocka_unit_test(test_kept_rows),
                                        cmocka_unit_test(test_cut_by_threads), cmocka_unit_test(test_misfits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
