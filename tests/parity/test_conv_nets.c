@@ -2,7 +2,7 @@
  * any batch and any threads, random weights, gradients of the whole, and configs that are refused. What needs the
  * fixtures is skipped where they are absent. */
 /* SPDX-License-Identifier: MIT */
-#include "../check.h"
+#include "../torture.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -285,6 +285,54 @@ static void test_learning(void **state)
     mem_free(pixels);
 }
 
+/* ---- failing allocations ------------------------------------------------------------------- */
+
+static int load_and_run(void *folder)
+{
+    static float pixels[3 * 20 * 20];
+    struct model *m = NULL;
+    struct graph *g = NULL;
+    struct plan *plan = NULL;
+    struct model_pooled out;
+    int rc = model_load(folder, &m);
+    if (rc >= 0)
+        rc = model_pack(m, GEMM_BF16, false, NULL);
+    if (rc >= 0)
+        rc = graph_create(GEMM_BF16, 1, &g);
+    if (rc >= 0) {
+        struct g_tensor *in = g_input(g, "pixels", DT_F32, SHAPE4(1, 3, 20, 20));
+        if (in)
+            in->data = pixels;
+        rc = model_conv(g, m, in, &out);
+    }
+    if (rc >= 0 && g_output(out.logits))
+        rc = plan_create(g, &plan);
+    if (rc >= 0)
+        rc = exec_run(plan, &(struct exec){0});
+    plan_free(plan);
+    graph_free(g);
+    model_free(m);
+    return rc;
+}
+
+static void test_torture(void **state)
+{
+    print_message("%llu allocations\n", (unsigned long long)torture_run("net", load_and_run, (void *)(uintptr_t)folder_of(*state), 1));
+}
+
+/* A picture that a step finds too small is an error with a sentence. */
+static void test_too_small(void **state)
+{
+    struct model *m;
+    struct graph *g;
+    struct model_pooled out;
+    check_ok(model_load(folder_of(&nets[2]), &m));
+    check_ok(graph_create(GEMM_F32, 1, &g));
+    check_fails(NUN_EARG, "conv2d", model_conv(g, m, g_input(g, "pixels", DT_F32, SHAPE4(1, 3, 3, 20)), &out));
+    graph_free(g);
+    model_free(m);
+}
+
 /* ---- configs ------------------------------------------------------------------------------- */
 
 static void refused(int code, const char *part, const char *config)
@@ -312,13 +360,14 @@ int main(void)
 {
     static const char *const made[] = {CONVNEXT, RESNET, EFFICIENT("")};
     enum { MADE = sizeof made / sizeof made[0] };
-    struct CMUnitTest tests[4 * NETS + MADE + 1] = {cmocka_unit_test(test_configs)};
-    size_t n = 1;
+    struct CMUnitTest tests[5 * NETS + MADE + 2] = {cmocka_unit_test(test_configs), cmocka_unit_test(test_too_small)};
+    size_t n = 2;
     for (size_t i = 0; i < NETS; i++) {
         void *net = (void *)(uintptr_t)&nets[i];
         tests[n++] = (struct CMUnitTest){nets[i].name, test_reference, NULL, NULL, net};
         tests[n++] = (struct CMUnitTest){"saved", test_saved, NULL, NULL, net};
         tests[n++] = (struct CMUnitTest){"batches", test_batches, NULL, NULL, net};
+        tests[n++] = (struct CMUnitTest){"torture", test_torture, NULL, NULL, net};
         tests[n++] = (struct CMUnitTest){"folded", test_folded, NULL, NULL, net};
     }
     for (size_t i = 0; i < MADE; i++)
