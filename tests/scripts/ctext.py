@@ -6,7 +6,7 @@ import re
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-NOT_OURS = re.compile(r"(^|/)(\.git|build[^/]*|runs|__pycache__)(/|$)")
+NOT_OURS = re.compile(r"(^|/)(\.git|build[^/]*|runs|__pycache__)/")
 TOKEN = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S)
 NOT_A_NAME = {"__attribute__", "_Alignas", "__typeof__", "defined"}
 

@@ -7,6 +7,7 @@ import sys
 sys.dont_write_bytecode = True
 import check_rows  # noqa: E402
 import lint_calls  # noqa: E402
+import lint_docs  # noqa: E402
 import lint_files  # noqa: E402
 import lint_headers  # noqa: E402
 import lint_layers  # noqa: E402
@@ -27,7 +28,7 @@ class Findings:
 
 
 CHECKS = lint_layers.CHECKS + lint_size.CHECKS + lint_calls.CHECKS + lint_files.CHECKS + lint_headers.CHECKS \
-    + check_rows.CHECKS
+    + lint_docs.CHECKS + check_rows.CHECKS
 SELFTESTS = [("lint_finds_what_it_must", lambda found: selftest.check_lint(found, CHECKS, Findings)),
              ("run_counts_cases", selftest.check_counting)]
 

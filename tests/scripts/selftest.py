@@ -33,6 +33,8 @@ BAD = {
     "lint_format": [("src/base/a.c", HEAD + "int x; \n"), ("src/base/a.c", HEAD + "int x;")],
     "lint_headers_c11": [("include/nunchi/a.h", HEAD + "int f(size_t n);\n")],
     "lint_headers_cpp": [("include/nunchi/a.h", HEAD + "int f(int class);\n")],
+    "lint_doc_links": [("docs/a.md", "[b](b.md)\n"), ("docs/a.md", "# A\n[b](#b)\n"), ("README.md", "[a](docs/a.md)\n")],
+    "lint_doc_paths": [("docs/a.md", "`src/base/a.c`\n"), ("docs/a.md", "`a.c`\n"), ("README.md", "`docs/{a,b}.md`\n")],
     "rows_ops_have_gradient_tests": [("src/graph/ops.def", 'OP(norm, 1, 1, 1, "x")\n'), ("tests/grad/t.c", "/* norm */")],
     "rows_kernels_have_tests": [("src/kernels/k.def", "KERNEL(dot, void)\n")],
     "rows_options_have_docs": [("src/cli/options.def", 'OPTION("max-pixels", 1)\n')],
@@ -50,7 +52,8 @@ GOOD = [
     ("src/graph/ops.def", HEAD + 'OP(norm, 1, 1, 1, "x")\nOP(norm_dx, 1, 1, 1, "x")\n/* OP(no_row) */\n'),
     ("tests/grad/grad.c", HEAD + "void t(void) { g_norm(1); }\n"),
     ("src/cli/options.def", HEAD + "OPTION(max_pixels, 1)\n"),
-    ("docs/run.md", "`--max-pixels N`\n"),
+    ("docs/run.md", "# To `run`\n[here](#to-run), [there](../README.md#it-is)\n`--max-pixels N`, `base/ok.{c,h}`, `src/graph/ops.def`\n"),
+    ("README.md", "# It is\n```\n[no](link)\n```\n[run](docs/run.md), [far](https://example.org)\n"),
 ]
 
 
