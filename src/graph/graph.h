@@ -110,6 +110,9 @@ struct graph {
     int n_segments;
     int error;                    /* sticky */
     int threads;                  /* team size that scratch is sized for */
+    /* Told of what comes out of each block of a stack while it is built; NULL: nobody. */
+    void (*watch)(void *arg, const void *stack, int layer, struct g_tensor *x);
+    void *watch_arg;
 };
 
 int graph_create(enum gemm_format compute, int threads, struct graph **out);

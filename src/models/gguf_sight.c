@@ -268,15 +268,17 @@ int gguf_sight_add(const char *text_path, const char *path, json_t **config, str
 
 /* ---- the processor ----------------------------------------------------------------------------- */
 
-static json_t *colours(const struct gguf *g, const char *key)
+static int put_colours(const struct gguf *g, const char *path, const char *key, const char *as, json_t *out)
 {
     const struct gguf_value *v = NULL;
-    if (gguf_get_array(g, key, GGUF_F32, &v) != 0)
-        return NULL;
+    int rc = gguf_get_array(g, key, GGUF_F32, &v);
+    if (rc)
+        return rc < 0 ? rc : err_set(NUN_EFORMAT, "%s: %s: expected, not found", path, key);
     json_t *list = json_array();
     for (size_t i = 0; i < v->count; i++)
         json_array_append_new(list, gguf_real((float)gguf_item_double(v, i)));
-    return list;
+    json_object_set_new(out, as, list);
+    return 0;
 }
 
 int gguf_sight_processor(const char *path, bool video, json_t **out)
@@ -293,10 +295,12 @@ int gguf_sight_processor(const char *path, bool video, json_t **out)
         rc = err_set(NUN_EUNSUP, "%s: it does not say how pictures are prepared", path);
     if (rc >= 0)
         rc = gguf_get_int(g, "clip.vision.patch_size", 1, 1 << 12, &patch);
+    if (rc >= 0)
+        rc = put_colours(g, path, "clip.vision.image_mean", "image_mean", o);
+    if (rc >= 0)
+        rc = put_colours(g, path, "clip.vision.image_std", "image_std", o);
     if (rc >= 0) {
         json_object_set_new(o, "patch_size", json_integer(patch));
-        json_object_set_new(o, "image_mean", colours(g, "clip.vision.image_mean"));
-        json_object_set_new(o, "image_std", colours(g, "clip.vision.image_std"));
         rc = json_check(mark);
     }
     gguf_close(g);

@@ -260,6 +260,8 @@ struct g_tensor *nn_blocks(struct graph *g, const struct nn_stack *s, struct g_t
         x = block(g, &e, x, i);
         if (seq->recompute)
             g_segment_end(g);
+        if (g->watch)
+            g->watch(g->watch_arg, s, i, x);
     }
     return x;
 }

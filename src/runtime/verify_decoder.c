@@ -89,7 +89,9 @@ int verify_decoder(struct verify_case *c, struct arena *arena)
     struct nun_timeline *t;
     TRY(case_timeline(c, json_object_get(c->json, "input_ids"), arena, &t));
     engine_lock(c->m);
-    int rc = all_logits(c, arena, t, "logits");
+    int rc = verify_watch(c, t, arena);
+    if (rc >= 0)
+        rc = all_logits(c, arena, t, "logits");
     engine_unlock(c->m);
     if (rc >= 0)
         rc = verify_base_logits(c, arena);

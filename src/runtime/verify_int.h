@@ -92,6 +92,8 @@ int verify_base_logits(struct verify_case *c, struct arena *arena);
 bool verify_names_weight(const json_t *json);
 int verify_weight(struct verify_case *c, struct arena *arena);
 
+/* Inner parts of a model that sees, of its case's sequence; nothing unless they are wanted. */
+int verify_watch(struct verify_case *c, const struct nun_timeline *t, struct arena *arena);
 /* Inner parts, before the outputs; nothing unless they are wanted. */
 int verify_modules(struct verify_case *c, struct arena *arena);
 

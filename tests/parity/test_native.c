@@ -11,8 +11,10 @@
 #include "base/mem.h"
 #include "formats/json.h"
 #include "formats/safetensors.h"
+#include "graph/plan.h"
 #include "models/model.h"
 #include "nunchi/nunchi.h"
+#include "nunchi/verify.h"
 #include "runtime/picture.h"
 
 #define FIXTURES "../shared/fixtures/"
@@ -174,6 +176,61 @@ static void test_steps(void **state)
     nun_model_close(m);
 }
 
+/* ---- memory -------------------------------------------------------------------------------- */
+
+static size_t bytes_of(const struct model *m, int side)
+{
+    struct graph *g;
+    struct plan *plan;
+    int pixels = side * m->vision.facts.patch;
+    struct preprocess_plan p = {.frames = 1, .tiles = 1, .columns = 1, .rows = 1, .overview = -1, .tile_width = pixels,
+                                .tile_height = pixels, .patch_columns = side, .patch_rows = side, .steps = 1};
+    check_ok(graph_create(GEMM_BF16, 2, &g));
+    struct g_tensor *in = g_input(g, "pixels", DT_F32, SHAPE4(1, 3, pixels, pixels));
+    g_output(model_images(g, m, in, &p, 1));
+    check_ok(graph_error(g));
+    check_ok(plan_create(g, &plan));
+    size_t bytes = plan->memory_bytes + plan->scratch_bytes;
+    plan_free(plan);
+    graph_free(g);
+    return bytes;
+}
+
+/* Four times the patches, four times the bytes: 4096 of them need no square of anything. */
+static void test_memory(void **state)
+{
+    char folder[PATH];
+    struct model *m;
+    if (!folder_of(*state, folder))
+        skip();
+    check_ok(model_load(folder, &m));
+    size_t few = bytes_of(m, 32), many = bytes_of(m, 64);
+    assert_true(many < 4 * few + few / 2);
+    model_free(m);
+}
+
+/* ---- what verify sees ---------------------------------------------------------------------- */
+
+static void count_modules(void *arg, const struct nun_verify_case *c)
+{
+    int *modules = arg;
+    for (size_t i = 0; i < c->n_items && !strcmp(c->path, "f32"); i++)
+        if (c->items[i].module) {
+            assert_true(c->items[i].max_abs < NEAR);
+            ++*modules;
+        }
+}
+
+static void test_modules(void **state)
+{
+    char folder[PATH];
+    int modules = 0;
+    if (!folder_of("qwen3-vl", folder))
+        skip();
+    check_ok(nun_verify(folder, &(struct nun_verify_options){.threads = 2, .modules = true, .report = count_modules, .arg = &modules}, NULL));
+    assert_true(modules >= 2 * 7 + 3); /* pictures may be there already */
+}
+
 /* ---- the other spelling -------------------------------------------------------------------- */
 
 static void rename_to(const char *name, char out[PATH])
@@ -287,15 +344,16 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[3 * FOLDERS + 2];
-    static char titles[3 * FOLDERS][64];
+    struct CMUnitTest tests[4 * FOLDERS + 3];
+    static char titles[4 * FOLDERS][64];
     static const struct { const char *title; void (*run)(void **state); } each[] = {
-        {"features", test_features}, {"same bits", test_bits}, {"steps", test_steps}};
-    for (size_t i = 0; i < 3 * FOLDERS; i++) {
-        snprintf(titles[i], sizeof titles[i], "%s: %s", folders[i / 3], each[i % 3].title);
-        tests[i] = (struct CMUnitTest){titles[i], each[i % 3].run, NULL, NULL, (void *)(uintptr_t)folders[i / 3]};
+        {"features", test_features}, {"same bits", test_bits}, {"steps", test_steps}, {"memory", test_memory}};
+    for (size_t i = 0; i < 4 * FOLDERS; i++) {
+        snprintf(titles[i], sizeof titles[i], "%s: %s", folders[i / 4], each[i % 4].title);
+        tests[i] = (struct CMUnitTest){titles[i], each[i % 4].run, NULL, NULL, (void *)(uintptr_t)folders[i / 4]};
     }
-    tests[3 * FOLDERS] = (struct CMUnitTest)cmocka_unit_test(test_spelling);
-    tests[3 * FOLDERS + 1] = (struct CMUnitTest)cmocka_unit_test(test_refused);
+    tests[4 * FOLDERS] = (struct CMUnitTest)cmocka_unit_test(test_spelling);
+    tests[4 * FOLDERS + 1] = (struct CMUnitTest)cmocka_unit_test(test_refused);
+    tests[4 * FOLDERS + 2] = (struct CMUnitTest)cmocka_unit_test(test_modules);
     return cmocka_run_group_tests_name("native", tests, NULL, NULL);
 }
