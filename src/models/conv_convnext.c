@@ -46,8 +46,8 @@ static int finish(struct conv_read *r)
     return 0;
 }
 
-static const struct conv_row row = {ROWS(fields), ignore, ROWS(names), "convnext.layernorm", "classifier", NULL, {0}, finish,
+static const struct conv_row row = {ROWS(fields), ignore, ROWS(names), "convnext.layernorm", "classifier", "convnext.", NULL, {0}, finish,
                                     "depthwise 7x7 with layer norm, MLPs by pixels, factors of channels"};
 
-const struct family_row family_convnext = {
-    .architecture = "ConvNextForImageClassification", .model_type = "convnext", .kind = FAMILY_CONV, .fixed = {.image_token = -1}, .conv = &row};
+const struct family_row family_convnext = CONV_CLASSIFIER("ConvNextForImageClassification", "convnext", row);
+const struct family_row family_convnext_model = CONV_MODEL("ConvNextModel", "convnext", row);

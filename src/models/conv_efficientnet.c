@@ -122,8 +122,8 @@ static int finish(struct conv_read *r)
     return conv_push(r, &block);
 }
 
-static const struct conv_row row = {ROWS(fields), ignore, ROWS(names), NULL, "classifier", leave, {0}, finish,
+static const struct conv_row row = {ROWS(fields), ignore, ROWS(names), NULL, "classifier", "efficientnet.", leave, {0}, finish,
                                     "inverted bottlenecks with squeeze and excitation, batch norm"};
 
-const struct family_row family_efficientnet = {
-    .architecture = "EfficientNetForImageClassification", .model_type = "efficientnet", .kind = FAMILY_CONV, .fixed = {.image_token = -1}, .conv = &row};
+const struct family_row family_efficientnet = CONV_CLASSIFIER("EfficientNetForImageClassification", "efficientnet", row);
+const struct family_row family_efficientnet_model = CONV_MODEL("EfficientNetModel", "efficientnet", row);

@@ -51,7 +51,7 @@ int conv_read_config(struct model *m, const char *place)
     m->facts = m->family->fixed;
     m->conv.channels = f.channels;
     TRY(family_labels(&(struct stack_read){m->config, place, &m->vision.facts, &m->arena}));
-    m->conv.classes = m->vision.facts.labels;
+    m->conv.classes = m->facts.classifies ? m->vision.facts.labels : 0;
     return row->finish(&r);
 }
 
@@ -81,10 +81,11 @@ static bool has(const struct nn_unit *u, enum nn_role role)
 }
 
 /* The module's name with the numbers put in, and the ending. */
-static int name_of(const char *module, const char *end, const struct nn_block *b, char *out, size_t cap)
+static int name_of(const struct model *m, const char *module, const char *end, const struct nn_block *b, char *out, size_t cap)
 {
     size_t at = 0;
-    for (const char *from = module; *from && at + 16 < cap; from++) {
+    bool cut = !m->facts.classifies && span_starts(span_str(module), span_str(m->family->conv->base));
+    for (const char *from = module + (cut ? strlen(m->family->conv->base) : 0); *from && at + 16 < cap; from++) {
         if (*from != '%') {
             out[at++] = *from;
             continue;
@@ -103,7 +104,7 @@ static int bind_part(struct model *m, const struct weight_source *src, const str
     const char *const modules[] = {name->conv, name->norm, name->gain};
     if (!has(u, part->role))
         return 0;
-    TRY(name_of(modules[part->of], part->end, b, text, sizeof text));
+    TRY(name_of(m, modules[part->of], part->end, b, text, sizeof text));
     struct weight_whole w = {.role = part->role, .name = text};
     if (part->role == NN_unit_w) {
         w.kernel = true;
@@ -134,7 +135,7 @@ static int bind_end(struct model *m, const struct weight_source *src, enum nn_ro
                     struct shape shape, struct g_param **slot)
 {
     char text[256];
-    TRY(name_of(module, end, &(struct nn_block){0}, text, sizeof text));
+    TRY(name_of(m, module, end, &(struct nn_block){0}, text, sizeof text));
     return model_bind_whole(m, src, &(struct weight_whole){.role = role, .name = text, .disk = shape, .exact = true}, slot);
 }
 
@@ -148,6 +149,8 @@ int conv_bind_weights(struct model *m, const struct weight_source *src)
         TRY(bind_end(m, src, NN_post_norm_w, row->pool_norm, ".weight", SHAPE1(c->width), &c->pool_norm_w));
         TRY(bind_end(m, src, NN_post_norm_b, row->pool_norm, ".bias", SHAPE1(c->width), &c->pool_norm_b));
     }
+    if (!c->classes)
+        return 0;
     TRY(bind_end(m, src, NN_classifier_w, row->head, ".weight", SHAPE2(c->classes, c->width), &c->head_w));
     return bind_end(m, src, NN_classifier_b, row->head, ".bias", SHAPE1(c->classes), &c->head_b);
 }
@@ -162,6 +165,7 @@ int model_conv(struct graph *g, const struct model *m, struct g_tensor *pixels, 
     if (!maps)
         return graph_error(g);
     out->pooled = nn_conv_pool(g, c, maps);
-    out->logits = nn_linear(g, c->head_w, c->head_b, out->pooled, NULL, ACT_NONE);
+    if (c->head_w)
+        out->logits = nn_linear(g, c->head_w, c->head_b, out->pooled, NULL, ACT_NONE);
     return graph_error(g);
 }

@@ -50,8 +50,8 @@ static int finish(struct conv_read *r)
     return 0;
 }
 
-static const struct conv_row row = {ROWS(fields), ignore, ROWS(names), NULL, "classifier.1", leave, {.eps = 1e-5f}, finish,
+static const struct conv_row row = {ROWS(fields), ignore, ROWS(names), NULL, "classifier.1", "resnet.", leave, {.eps = 1e-5f}, finish,
                                     "basic or bottleneck blocks with batch norm"};
 
-const struct family_row family_resnet = {
-    .architecture = "ResNetForImageClassification", .model_type = "resnet", .kind = FAMILY_CONV, .fixed = {.image_token = -1}, .conv = &row};
+const struct family_row family_resnet = CONV_CLASSIFIER("ResNetForImageClassification", "resnet", row);
+const struct family_row family_resnet_model = CONV_MODEL("ResNetModel", "resnet", row);

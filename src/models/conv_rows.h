@@ -49,6 +49,7 @@ struct conv_row {
     const struct conv_name *names;
     size_t n_names;
     const char *pool_norm, *head;               /* modules; pool_norm may be NULL */
+    const char *base;                           /* begins all names but the head's; not there in files without the head */
     const char *const *leave;                   /* endings of tensors that no arithmetic reads; NULL-terminated */
     struct conv_facts fixed;                    /* what no key sets */
     int (*finish)(struct conv_read *r);         /* the blocks, by conv_push */
@@ -72,5 +73,11 @@ int conv_bind_weights(struct model *m, const struct weight_source *source);
 #define CONV_NAME(key, member, def, names) {key, JSON_KIND_ENUM, offsetof(struct conv_facts, member), false, 0, 0, def, NULL, names, 0, 0}
 #define CONV_LIST(key, member, lo, max) {key, JSON_KIND_INTS, offsetof(struct conv_facts, member), false, lo, max, 0, NULL, NULL, \
                                          offsetof(struct conv_facts, n_##member), sizeof(((struct conv_facts *)0)->member) / sizeof(int)}
+
+/* The families that a row makes: scores of classes, or maps alone. */
+#define CONV_CLASSIFIER(architecture_, model_type_, row) \
+    {.architecture = architecture_, .model_type = model_type_, .kind = FAMILY_CONV, .fixed = {.image_token = -1, .classifies = true}, .conv = &row}
+#define CONV_MODEL(architecture_, model_type_, row) \
+    {.architecture = architecture_, .model_type = model_type_, .kind = FAMILY_CONV, .fixed = {.image_token = -1}, .conv = &row}
 
 #endif

@@ -133,7 +133,7 @@ int model_kept(const struct model *m);
 int model_mask(const struct model *m, const float *noise, int batch, int32_t *keep, int32_t *back, float *hidden,
                int32_t *restore);
 /* Convolutional encoder: pixels F32 [B,C,H,W] of any size -> hidden [B,h,w,width], the last maps; pooled [B,width]; logits
- * [B, classes]. */
+ * [B, classes] where there is a head. */
 int model_conv(struct graph *g, const struct model *m, struct g_tensor *pixels, struct model_pooled *out);
 /* Contrastive text encoder: ids [B*T], rows of the pooled token I32 [B]. */
 int model_text_encoder(struct graph *g, const struct model *m, struct g_tensor *ids, const struct nn_seq *seq,

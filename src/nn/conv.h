@@ -60,7 +60,7 @@ struct nn_conv {
     struct nn_block *block;
     int n_blocks;                /* 0: there is no such encoder */
     int channels, width;         /* of pictures, of the last maps */
-    int classes;                 /* of the head */
+    int classes;                 /* of the head; 0: none */
     float pool_eps;
     struct g_param *pool_norm_w, *pool_norm_b; /* layer norm of the pooled maps, where there is one */
     struct g_param *head_w, *head_b;           /* NN_classifier_w, NN_classifier_b: [classes, width], [classes] */

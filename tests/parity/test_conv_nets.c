@@ -121,7 +121,8 @@ static struct run run_new(const struct model *m, enum gemm_format compute, int b
     check_ok(model_conv(r.g, m, r.pixels, &r.out));
     r.rows = g_output(nn_conv_rows(r.g, &m->conv, r.pixels));
     g_output(r.out.hidden);
-    g_output(r.out.logits);
+    if (r.out.logits)
+        g_output(r.out.logits);
     check_ok(plan_create(r.g, &r.plan));
     return r;
 }
@@ -166,6 +167,34 @@ static void test_batches(void **state)
         run_free(&one);
     }
     pool_free(pool);
+    model_free(m);
+    mem_free(pixels);
+}
+
+/* The same network without its head: the same tensors but the head's, by names without the base. */
+static void test_headless(void **state)
+{
+    struct model *m, *bare;
+    check_ok(model_load(folder_of(*state), &m));
+    json_t *config = json_deep_copy(m->config);
+    char name[256], *end;
+    snprintf(name, sizeof name, "%s", m->family->architecture);
+    assert_non_null(end = strstr(name, "ForImageClassification"));
+    memcpy(end, "Model", sizeof "Model");
+    json_object_set_new(config, "architectures", json_pack("[s]", name));
+    check_ok(model_init(config, 1, &bare));
+    assert_int_equal(bare->n_params, m->n_params - 2);
+    for (int i = 0; i < bare->n_params; i++) {
+        assert_string_equal(bare->params[i]->name, m->params[i]->name + strlen(m->family->conv->base));
+        assert_true(shape_eq(&bare->params[i]->shape, &m->params[i]->shape));
+    }
+    float *pixels = random_pixels(1, 40, 40);
+    struct run r = run_new(bare, GEMM_F32, 1, 40, 40, pixels);
+    assert_null(r.out.logits);
+    check_ok(exec_run(r.plan, &(struct exec){0}));
+    run_free(&r);
+    json_decref(config);
+    model_free(bare);
     model_free(m);
     mem_free(pixels);
 }
@@ -360,7 +389,7 @@ int main(void)
 {
     static const char *const made[] = {CONVNEXT, RESNET, EFFICIENT("")};
     enum { MADE = sizeof made / sizeof made[0] };
-    struct CMUnitTest tests[5 * NETS + MADE + 2] = {cmocka_unit_test(test_configs), cmocka_unit_test(test_too_small)};
+    struct CMUnitTest tests[6 * NETS + MADE + 2] = {cmocka_unit_test(test_configs), cmocka_unit_test(test_too_small)};
     size_t n = 2;
     for (size_t i = 0; i < NETS; i++) {
         void *net = (void *)(uintptr_t)&nets[i];
@@ -368,6 +397,7 @@ int main(void)
         tests[n++] = (struct CMUnitTest){"saved", test_saved, NULL, NULL, net};
         tests[n++] = (struct CMUnitTest){"batches", test_batches, NULL, NULL, net};
         tests[n++] = (struct CMUnitTest){"torture", test_torture, NULL, NULL, net};
+        tests[n++] = (struct CMUnitTest){"headless", test_headless, NULL, NULL, net};
         tests[n++] = (struct CMUnitTest){"folded", test_folded, NULL, NULL, net};
     }
     for (size_t i = 0; i < MADE; i++)
