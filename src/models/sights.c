@@ -41,9 +41,10 @@ struct preprocess_plan sight_key(const struct model *m, const struct preprocess_
 struct preprocess_plan sight_square_plan(const struct model *m)
 {
     int side = model_image_size(m);
-    return (struct preprocess_plan){.frames = 1, .tiles = 1, .columns = 1, .rows = 1, .overview = -1, .tile_width = side,
-                                    .tile_height = side, .canvas_width = side, .canvas_height = side, .inside_width = side, .inside_height = side,
-                                    .aspect_id = m->vision.facts.tiles.most > 0};
+    return (struct preprocess_plan){
+        .width = side, .height = side, .frames = 1, .tiles = 1, .columns = 1, .rows = 1, .overview = -1, .tile_width = side,
+        .tile_height = side, .canvas_width = side, .canvas_height = side, .inside_width = side, .inside_height = side,
+        .aspect_id = m->vision.facts.tiles.most > 0};
 }
 
 /* ---- for all families ---------------------------------------------------------------------- */
