@@ -93,6 +93,7 @@ static const struct mixer { int mixer; enum nn_role has, lacks; const char *name
     {NN_MIX_rg_lru, NN_lru_param, NN_ROLES, "RG-LRU"},
     {NN_MIX_rwkv, NN_wkv_decay, NN_ROLES, "RWKV-4"},
     {NN_MIX_windows, NN_near_w, NN_ROLES, "attention in windows that shift"},
+    {NN_MIX_cross, NN_gate1_w, NN_ROLES, "gated cross-attention to pictures"},
 };
 
 static bool has_mixer(const struct stack_row *s, const struct mixer *m)
