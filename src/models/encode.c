@@ -39,3 +39,21 @@ int model_most_tokens(const struct model *m)
 {
     return m->text.w[NN_pos_w] ? m->text.facts.positions - m->text.facts.first_position : 0;
 }
+
+int model_pool_rows(const struct model *m, const int32_t *ids, int rows, int length, int32_t *out)
+{
+    int64_t end = -1;
+    TRY(json_get_int(m->config, "config.json", "text_config.eos_token_id", -1, INT32_MAX, &end));
+    for (int r = 0; r < rows; r++, ids += length) {
+        int at = m->text.facts.causal ? 0 : length - 1;
+        for (int i = 0; m->text.facts.causal && i < length; i++) {
+            if (end != 2 && ids[i] == end) {
+                at = i;
+                break;
+            }
+            at = end == 2 && ids[i] > ids[at] ? i : at;
+        }
+        out[r] = r * length + at;
+    }
+    return 0;
+}

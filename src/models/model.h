@@ -138,6 +138,9 @@ int model_conv(struct graph *g, const struct model *m, struct g_tensor *pixels, 
 /* Contrastive text encoder: ids [B*T], rows of the pooled token I32 [B]. */
 int model_text_encoder(struct graph *g, const struct model *m, struct g_tensor *ids, const struct nn_seq *seq,
                        struct g_tensor *pool_rows, struct model_pooled *out);
+/* The row of each text that stands for it: the first end token (CLIP; with end token 2, as old configs
+ * have it, the greatest id), or the last row (SigLIP). */
+int model_pool_rows(const struct model *m, const int32_t *ids, int rows, int length, int32_t *out);
 /* Text encoders and the states of decoders. ids I32 [B*T] -> hidden [B*T, H] after the last norm; of encoders, where
  * the weights are there, pooled [B, H] of the first tokens and logits [B*T, vocab] of the masked language model. */
 struct model_states { struct g_tensor *hidden, *pooled, *logits; };

@@ -97,9 +97,6 @@ int verify_watch(struct verify_case *c, const struct nun_timeline *t, struct are
 /* Inner parts, before the outputs; nothing unless they are wanted. */
 int verify_modules(struct verify_case *c, struct arena *arena);
 
-/* The row of each text that stands for it: the first end token (CLIP; with end token 2, as old configs
- * have it, the greatest id), or the last row (SigLIP). */
-int verify_pool_rows(const struct model *m, const int32_t *ids, int rows, int length, int32_t *out);
 /* Key ranges [rows, length, 2] of a text encoder: causal or not, up to the mask's length. mask may be NULL. */
 int verify_text_spans(const struct model *m, const json_t *mask, int rows, int length, int32_t *spans);
 

@@ -6,24 +6,6 @@
 #include "runtime/verify_int.h"
 #include "runtime/views.h"
 
-int verify_pool_rows(const struct model *m, const int32_t *ids, int rows, int length, int32_t *out)
-{
-    int64_t end = -1;
-    TRY(json_get_int(m->config, "config.json", "text_config.eos_token_id", -1, INT32_MAX, &end));
-    for (int r = 0; r < rows; r++, ids += length) {
-        int at = m->text.facts.causal ? 0 : length - 1;
-        for (int i = 0; m->text.facts.causal && i < length; i++) {
-            if (end != 2 && ids[i] == end) {
-                at = i;
-                break;
-            }
-            at = end == 2 && ids[i] > ids[at] ? i : at;
-        }
-        out[r] = r * length + at;
-    }
-    return 0;
-}
-
 int verify_text_spans(const struct model *m, const json_t *mask, int rows, int length, int32_t *spans)
 {
     for (int r = 0; r < rows; r++) {
@@ -83,7 +65,7 @@ static int build_text(struct verify_case *c, struct arena *arena, struct towers 
         return NUN_ENOMEM;
     for (size_t i = 0; i < n; i++)
         pos[i] = (int32_t)(i % (size_t)length);
-    TRY(verify_pool_rows(m, ids, rows, length, pool));
+    TRY(model_pool_rows(m, ids, rows, length, pool));
     TRY(verify_text_spans(m, json_object_get(c->json, "attention_mask"), rows, length, spans));
     struct nn_seq seq = {.batch = rows, .tokens = length};
     seq.pos = filled(t->g, DT_I32, SHAPE1((int64_t)n), pos);

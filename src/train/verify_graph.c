@@ -64,7 +64,7 @@ static int read_pairs(struct verify_case *c, const json_t *json, struct arena *a
         b->pos[i] = i % b->length;
     for (int i = 0; i < b->rows; i++)
         b->labels[i] = i; /* text i belongs to picture i */
-    TRY(verify_pool_rows(m, b->ids, b->rows, b->length, b->pool));
+    TRY(model_pool_rows(m, b->ids, b->rows, b->length, b->pool));
     return verify_text_spans(m, json_object_get(json, "attention_mask"), b->rows, b->length, b->spans);
 }
 

@@ -56,7 +56,7 @@ static void say_positions(const struct stack_row *s)
 {
     const struct nn_facts *f = &s->fixed;
     if (weight_of(s, NN_pos_w))
-        say("learned positions");
+        say(f->stretch ? "learned positions, resampled for other grids" : "learned positions");
     if (f->alibi > 0)
         say("ALiBi");
     if (f->rope[0].kind != NN_ROPE_none)
@@ -135,9 +135,22 @@ static void say_scales(const struct stack_row *s)
         say(q->part.transposed ? "q, k, v in one transposed tensor" : "q, k, v in one tensor");
 }
 
+static void say_tower(const struct stack_row *s)
+{
+    if (s->fixed.tower)
+        say(nn_towers[s->fixed.tower].name);
+    if (weight_of(s, NN_near_w))
+        say("scores by place");
+    if (weight_of(s, NN_merge_w))
+        say("stages that merge");
+    if (weight_of(s, NN_scale1_w))
+        say("factors of channels");
+}
+
 static void say_stack(const struct stack_row *s)
 {
     sep = "";
+    say_tower(s);
     say_mixers(s);
     say_norms(s);
     if (s->fixed.wiring == NN_PARALLEL)
