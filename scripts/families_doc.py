@@ -45,7 +45,7 @@ def old_measures(column):
 
 
 def measure(nunchi, folder):
-    run = subprocess.run([nunchi, "verify", "--json", "--no-train", str(folder)], capture_output=True, text=True)
+    run = subprocess.run([nunchi, "verify", "--json", "--no-train", "-t", "1", str(folder)], capture_output=True, text=True)
     try:
         cases = [c for c in json.loads(run.stdout) if c["path"] == "f32"]
     except (json.JSONDecodeError, KeyError):

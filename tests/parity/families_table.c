@@ -109,7 +109,7 @@ static void say_mixers(const struct stack_row *s)
     bool recurs = false, beside = q && q->in == IN_ALL;
     for (size_t i = 0; i < sizeof mixers / sizeof mixers[0]; i++)
         if (has_mixer(s, &mixers[i])) {
-            recurs = recurs || (mixers[i].mixer != NN_MIX_latent && mixers[i].mixer != NN_MIX_windows);
+            recurs = recurs || (mixers[i].mixer >= NN_MIX_mamba && mixers[i].mixer != NN_MIX_rwkv && mixers[i].mixer != NN_MIX_windows);
             say(mixers[i].name);
         }
     if (q && recurs)
