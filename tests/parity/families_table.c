@@ -137,7 +137,7 @@ static void say_scales(const struct stack_row *s)
 
 static void say_tower(const struct stack_row *s)
 {
-    if (s->fixed.tower)
+    if (s->fixed.tower && !weight_of(s, NN_near_w)) /* those are mixers' */
         say(nn_towers[s->fixed.tower].name);
     if (weight_of(s, NN_near_w))
         say("scores by place");

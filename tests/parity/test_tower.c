@@ -363,6 +363,97 @@ static void learns(void **state)
     model_free(l.m);
 }
 
+/* ---- a gated MLP --------------------------------------------------------------------------- */
+
+/* Facts of DINOv2's large models: the tensor in is [2 I, H], the first half goes through SiLU, I = 8 ceil(2/3 * 4 H / 8). */
+static const char gated_config[] =
+    "{\"architectures\": [\"Dinov2Model\"], \"model_type\": \"dinov2\", \"hidden_size\": 16, \"num_hidden_layers\": 1,"
+    " \"num_attention_heads\": 2, \"image_size\": 14, \"patch_size\": 7, \"mlp_ratio\": 4, \"use_swiglu_ffn\": true}";
+enum { WIDTH = 16, INNER = 48 };
+struct shown { struct g_tensor *embeddings, *block; };
+
+static void keep_shown(void *arg, const char *part, int stage, int layer, struct g_tensor *x)
+{
+    struct shown *s = arg;
+    if (!strcmp(part, "embeddings"))
+        s->embeddings = g_output(x);
+    else if (!strcmp(part, "block"))
+        s->block = g_output(x);
+}
+
+static float *gathered(struct model *m, const char *name, size_t count)
+{
+    struct shape shape = {0};
+    float *x = mem_calloc(MEM_TEST, count, sizeof *x);
+    size_t n;
+    char path[128];
+    snprintf(path, sizeof path, "dinov2.encoder.layer.0.%s", name);
+    check_ok(model_gather(m, path, false, &shape, x));
+    check_ok(shape_count(&shape, &n));
+    assert_int_equal(n, count);
+    return x;
+}
+
+/* x [WIDTH] and what the MLP adds to it. */
+static void gated_row(const float *x, const float *in, const float *in_b, const float *out, const float *out_b, double y[WIDTH])
+{
+    double n[WIDTH], inner[INNER], mean = 0, square = 0;
+    for (int i = 0; i < WIDTH; i++)
+        mean += x[i] / (double)WIDTH;
+    for (int i = 0; i < WIDTH; i++)
+        square += (x[i] - mean) * (x[i] - mean) / WIDTH;
+    for (int i = 0; i < WIDTH; i++)
+        n[i] = (x[i] - mean) / sqrt(square + 1e-6); /* a new norm has weights 1 and biases 0 */
+    for (int k = 0; k < INNER; k++) {
+        double gate = in_b[k], up = in_b[INNER + k];
+        for (int i = 0; i < WIDTH; i++) {
+            gate += in[k * WIDTH + i] * n[i];
+            up += in[(INNER + k) * WIDTH + i] * n[i];
+        }
+        inner[k] = gate / (1 + exp(-gate)) * up;
+    }
+    for (int i = 0; i < WIDTH; i++) {
+        y[i] = out_b[i];
+        for (int k = 0; k < INNER; k++)
+            y[i] += out[i * INNER + k] * inner[k];
+    }
+}
+
+static void gated(void **state)
+{
+    struct learning l = {0};
+    struct shown seen = {0};
+    struct model_pooled made;
+    json_t *config = NULL;
+    check_ok(json_parse_span(span_str(gated_config), "config", &config));
+    check_ok(model_init(config, 7, &l.m));
+    json_decref(config);
+    float *out_w = gathered(l.m, "mlp.weights_out.weight", WIDTH * INNER), *out_b = gathered(l.m, "mlp.weights_out.bias", WIDTH);
+    float *in_w = gathered(l.m, "mlp.weights_in.weight", 2 * INNER * WIDTH), *in_b = gathered(l.m, "mlp.weights_in.bias", 2 * INNER);
+    float *scale = gathered(l.m, "layer_scale2.lambda1", WIDTH);
+    struct g_param *silent = l.m->vision.layer[0][NN_attn_o_w]; /* attention adds nothing: its bias is 0 */
+    memset((void *)(uintptr_t)silent->data, 0, WIDTH * WIDTH * sizeof(float));
+    check_ok(graph_create(GEMM_F32, 1, &l.g));
+    struct nn_pictures in = {.batch = 2, .pixels = pixels_of(&l, 14), .see = keep_shown, .see_arg = &seen};
+    check_ok(model_view(l.g, l.m, &in, &made));
+    l.loss = g_output(made.pooled);
+    check_ok(plan_create(l.g, &l.plan));
+    loss_now(&l);
+    for (int64_t r = 0; r < g_rows(seen.block); r++) {
+        const float *x = g_f32(seen.embeddings) + r * WIDTH, *got = g_f32(seen.block) + r * WIDTH;
+        double y[WIDTH];
+        gated_row(x, in_w, in_b, out_w, out_b, y);
+        for (int i = 0; i < WIDTH; i++)
+            assert_true(fabs(got[i] - (x[i] + scale[i] * y[i])) < 1e-5);
+    }
+    float *all[] = {out_w, out_b, in_w, in_b, scale};
+    for (int i = 0; i < 5; i++)
+        mem_free(all[i]);
+    plan_free(l.plan);
+    graph_free(l.g);
+    model_free(l.m);
+}
+
 /* ---- failing allocations ------------------------------------------------------------------- */
 
 static int classify_once(void *arg)
@@ -395,7 +486,7 @@ int main(void)
         ON(classes, "vit"), ON(classes, "dinov2"), ON(classes, "swin"), ON(classes, "convnext"), ON(classes, "resnet-basic"),
         ON(padded_pairs, "siglip"), ON(padded_pairs, "siglip2"), cmocka_unit_test(clip_pair),
         ON(company, "vit"), ON(company, "dinov2"), ON(company, "swin"), ON(company, "convnext"), ON(company, "siglip2"), ON(company, "clip"), ON(company, "vit-mae"),
-        ON(learns, "vit-mae"), ON(learns, "swin"), ON(learns, "dinov2"), cmocka_unit_test(torture),
+        ON(learns, "vit-mae"), ON(learns, "swin"), ON(learns, "dinov2"), cmocka_unit_test(gated), cmocka_unit_test(torture),
     };
     return cmocka_run_group_tests_name("tower", tests, NULL, NULL);
 }
