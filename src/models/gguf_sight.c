@@ -64,9 +64,9 @@ static int whole_config(const struct gguf_sight *s, const char *text_path, const
             json_object_set(config, *key, json_object_get(decoder, *key));
     json_object_set_new(config, "text_config", decoder);
     json_object_set_new(config, "vision_config", vision);
-    int rc = json_check(mark);
-    if (rc >= 0)
-        rc = put_tokens(s, text_path, config);
+    int rc = put_tokens(s, text_path, config);
+    if (json_check(mark) < 0)
+        rc = NUN_ENOMEM; /* not that a token is missing */
     if (rc < 0)
         json_decref(config);
     else

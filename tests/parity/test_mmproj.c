@@ -5,9 +5,11 @@
 #include <stdio.h>
 
 #include "../check.h"
+#include "../torture.h"
 #include "base/file.h"
 #include "formats/json.h"
 #include "formats/safetensors.h"
+#include "models/gguf_model.h"
 #include "nunchi/nunchi.h"
 #include "runtime/timeline.h"
 
@@ -131,6 +133,32 @@ static void test_refused(void **state)
     assert_true(nun_model_open(PAIRS "qwen2-vl.gguf", &(struct nun_model_options){.mmproj = PAIRS "absent.gguf"}, &m) < 0);
 }
 
+/* ---- every allocation fails once ----------------------------------------------------------- */
+
+static int open_both(void *arg)
+{
+    char text[PATH], tower[PATH];
+    json_t *config = NULL, *processor = NULL;
+    struct safetensors *weights = NULL;
+    snprintf(text, sizeof text, PAIRS "%s.gguf", (const char *)arg);
+    snprintf(tower, sizeof tower, PAIRS "mmproj-%s.gguf", (const char *)arg);
+    int rc = gguf_model_open(text, false, &config, &weights);
+    if (rc >= 0)
+        rc = gguf_sight_add(text, tower, &config, &weights);
+    if (rc >= 0)
+        rc = gguf_sight_processor(tower, false, &processor);
+    json_decref(processor);
+    json_decref(config);
+    st_close(weights);
+    return rc;
+}
+
+static void test_torture(void **state)
+{
+    assert_true(torture_run("qwen2-vl", open_both, (void *)(uintptr_t)"qwen2-vl", 3) > 100);
+    assert_true(torture_run("qwen3-vl", open_both, (void *)(uintptr_t)"qwen3-vl", 3) > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +166,7 @@ int main(void)
         {"qwen3-vl", test_pair, NULL, NULL, (void *)(uintptr_t)"qwen3-vl"},
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_torture),
     };
     return cmocka_run_group_tests_name("mmproj", tests, NULL, NULL);
 }
