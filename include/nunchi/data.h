@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* ---- datasets in LLaVA's JSON ------------------------------------------------------------------ */
+/* ---- datasets: LLaVA's JSON, OpenAI's messages ------------------------------------------------------------------ */
 
 struct nun_dataset;
 
@@ -29,6 +29,11 @@ int nun_dataset_images(const struct nun_dataset *d, size_t sample);
 const char *nun_dataset_id(const struct nun_dataset *d, size_t sample);
 void nun_dataset_turn(const struct nun_dataset *d, size_t sample, int turn, struct nun_data_turn *out);
 int nun_dataset_image_path(const struct nun_dataset *d, size_t sample, int image, char *out, size_t capacity);
+
+/* Reads all of it, as strictly as training does, and looks at the head of every picture. Each problem is one sentence
+ * that begins with the file and the line. */
+struct nun_dataset_tally { size_t samples, turns, pictures, problems; };
+int nun_dataset_lint(const char *path, void (*emit)(void *arg, const char *sentence), void *arg, struct nun_dataset_tally *out);
 
 /* ---- scenes ------------------------------------------------------------------------------------ */
 

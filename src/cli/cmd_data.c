@@ -3,7 +3,6 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cli/cli.h"
 #include "nunchi/data.h"
 
@@ -35,43 +34,25 @@ static int data_scenes(struct cli *c, const char *folder)
     return 0;
 }
 
-struct tally { size_t samples, turns, images, missing; };
-
-static int count_sample(const struct nun_dataset *d, size_t i, struct tally *t)
+static void on_problem(void *arg, const char *sentence)
 {
-    char path[4096];
-    t->turns += (size_t)nun_dataset_turns(d, i);
-    for (int k = 0; k < nun_dataset_images(d, i); k++) {
-        TRY(nun_dataset_image_path(d, i, k, path, sizeof path));
-        t->images++;
-        if (!file_exists(path)) {
-            fprintf(stderr, "%s: sample %s: no such picture: %s\n", "data", nun_dataset_id(d, i), path);
-            t->missing++;
-        }
-    }
-    return 0;
+    fprintf(stderr, "%s\n", sentence);
 }
 
-static int data_check(struct cli *c, const char *path)
+static int data_lint(struct cli *c, const char *path)
 {
-    struct nun_dataset *d;
-    struct tally t = {0};
-    TRY(nun_dataset_open(path, &d));
-    int rc = 0;
-    for (; t.samples < nun_dataset_count(d) && rc >= 0; t.samples++)
-        rc = count_sample(d, t.samples, &t);
-    nun_dataset_close(d);
-    TRY(rc);
-    printf(c->json ? "{\"samples\": %zu, \"turns\": %zu, \"pictures\": %zu, \"missing\": %zu}\n"
-                   : "%zu samples, %zu questions, %zu pictures, %zu of them missing\n",
-           t.samples, t.turns, t.images, t.missing);
-    return t.missing > 0;
+    struct nun_dataset_tally t;
+    TRY(nun_dataset_lint(path, on_problem, NULL, &t));
+    printf(c->json ? "{\"samples\": %zu, \"turns\": %zu, \"pictures\": %zu, \"problems\": %zu}\n"
+                   : "%zu samples, %zu questions, %zu pictures, %zu problems\n",
+           t.samples, t.turns, t.pictures, t.problems);
+    return t.problems > 0;
 }
 
 int cmd_data(struct cli *c)
 {
     static const struct { const char *name; int (*fn)(struct cli *c, const char *path); } verbs[] = {
-        {"scenes", data_scenes}, {"check", data_check},
+        {"scenes", data_scenes}, {"lint", data_lint},
     };
     const char *verb = cli_word(c), *path = cli_word(c);
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)

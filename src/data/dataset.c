@@ -1,37 +1,44 @@
-/* LLaVA's JSON in and out. Every string is copied into the dataset's arena, the JSON tree is let go
- * sample by sample (.jsonl) or at the end (.json). */
+/* Datasets in and out: files of samples, in one list or one a line. Every string is copied into the dataset's arena, the
+ * JSON tree is let go sample by sample (.jsonl) or at the end (.json). */
 /* SPDX-License-Identifier: MIT */
 #include "data/dataset.h"
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/arena.h"
 #include "base/ck.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "data/dataset_int.h"
 #include "formats/json.h"
-
-#define IMAGE_MARK "<image>"
 
 struct dataset {
     struct arena arena;
-    char *root;
+    char *root, *path;
     struct data_sample *sample;
     size_t count, cap;
 };
 
-/* Where an error is: the file and the sample's number. */
-struct reader { struct dataset *d; const char *path; size_t at; };
+/* ---- for formats --------------------------------------------------------------------------- */
 
-static int refuse(const struct reader *r, const char *key, const char *expected, const json_t *found)
+int data_bad(const struct reader *r, int code, const char *fmt, ...)
+{
+    char what[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    return err_set(code, "%s:%zu: sample %zu: %s", r->path, r->line, r->at, what);
+}
+
+int data_refuse(const struct reader *r, const char *key, const char *expected, const json_t *found)
 {
     static const char *const types[] = {"an object", "a list", "a string", "an integer",
                                         "a real",    "true",   "false",    "null"};
-    return err_set(NUN_EFORMAT, "%s: sample %zu: %s: expected %s, found %s", r->path, r->at, key, expected,
-                   found ? types[json_typeof(found)] : "nothing");
+    return data_bad(r, NUN_EFORMAT, "%s: expected %s, found %s", key, expected, found ? types[json_typeof(found)] : "nothing");
 }
 
-static int check_keys(const struct reader *r, const json_t *obj, const char *const *known)
+int data_check_keys(const struct reader *r, const json_t *obj, const char *const *known)
 {
     const char *key;
     json_t *value;
@@ -40,153 +47,55 @@ static int check_keys(const struct reader *r, const json_t *obj, const char *con
         while (known[i] && strcmp(known[i], key))
             i++;
         if (!known[i])
-            return err_set(NUN_EUNSUP, "%s: sample %zu: expected no key \"%s\"", r->path, r->at, key);
+            return data_bad(r, NUN_EUNSUP, "expected no key \"%s\"", key);
     }
     return 0;
 }
 
-static int copy_string(struct reader *r, const char *key, const json_t *value, const char **out)
+int data_copy_string(struct reader *r, const char *key, const json_t *value, const char **out)
 {
     if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value))
-        return refuse(r, key, "a string", value);
-    *out = arena_strndup(&r->d->arena, json_string_value(value), json_string_length(value));
+        return data_refuse(r, key, "a string", value);
+    *out = arena_strndup(r->arena, json_string_value(value), json_string_length(value));
     return *out ? 0 : NUN_ENOMEM;
 }
 
-static int copy_optional(struct reader *r, const json_t *obj, const char *key, const char **out)
+int data_image_path(struct reader *r, const json_t *value, const char **out)
 {
-    const json_t *value = json_object_get(obj, key);
-    return value && !json_is_null(value) ? copy_string(r, key, value, out) : 0;
-}
-
-/* A picture's path may not leave the data's folder. */
-static int read_image_path(struct reader *r, const json_t *value, const char **out)
-{
-    TRY(copy_string(r, "image", value, out));
+    TRY(data_copy_string(r, "image", value, out));
     const char *p = *out;
     bool leaves = p[0] == '/' || !p[0];
     for (const char *part = p; part; part = strchr(part, '/')) {
         part += *part == '/';
         leaves = leaves || (!strncmp(part, "..", 2) && (part[2] == '/' || !part[2]));
     }
-    if (leaves)
-        return err_set(NUN_EFORMAT, "%s: sample %zu: image: expected a path inside the data's folder, found \"%s\"",
-                       r->path, r->at, p);
-    return 0;
+    return leaves ? data_bad(r, NUN_EFORMAT, "image: expected a path inside the data's folder, found \"%s\"", p) : 0;
 }
 
-static int read_images(struct reader *r, const json_t *obj, struct data_sample *s)
-{
-    json_t *value = json_object_get(obj, "image");
-    if (!value || json_is_null(value))
-        return 0;
-    if (!json_is_string(value) && !json_is_array(value))
-        return refuse(r, "image", "a path or a list of paths", value);
-    size_t n = json_is_array(value) ? json_array_size(value) : 1;
-    TRY(limit_check(LIMIT_sample_images, n, r->path));
-    const char **image = arena_array(&r->d->arena, n, sizeof *image);
-    if (!image)
-        return NUN_ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        TRY(read_image_path(r, json_is_array(value) ? json_array_get(value, i) : value, &image[i]));
-    s->image = image;
-    s->images = (int)n;
-    return 0;
-}
-
-/* Take the marks out of a question, and the line breaks that set them off. */
-static int cut_marks(struct reader *r, struct data_turn *t)
-{
-    char *text = arena_strdup(&r->d->arena, t->question);
-    if (!text)
-        return NUN_ENOMEM;
-    char *to = text;
-    for (const char *from = t->question; *from;) {
-        if (strncmp(from, IMAGE_MARK, strlen(IMAGE_MARK))) {
-            *to++ = *from++;
-            continue;
-        }
-        from += strlen(IMAGE_MARK);
-        t->images++;
-        if (to == text && *from == '\n')
-            from++;
-        else if (!*from && to > text && to[-1] == '\n')
-            to--;
-    }
-    *to = 0;
-    t->question = text;
-    if (strstr(text, IMAGE_MARK)) /* "<ima<image>ge>" */
-        return err_set(NUN_EFORMAT, "%s: sample %zu: expected marks %s apart, found one within another", r->path, r->at,
-                       IMAGE_MARK);
-    return 0;
-}
-
-static int read_message(struct reader *r, const json_t *message, const char *from, const char **value)
-{
-    static const char *const known[] = {"from", "value", "kind", "negative", NULL};
-    if (!json_is_object(message))
-        return refuse(r, "conversations", "objects", message);
-    TRY(check_keys(r, message, known));
-    const char *found = json_string_value(json_object_get(message, "from"));
-    if (!found || strcmp(found, from))
-        return err_set(NUN_EFORMAT, "%s: sample %zu: from: expected \"%s\" here, found \"%s\"", r->path, r->at, from,
-                       found ? found : "");
-    return copy_string(r, "value", json_object_get(message, "value"), value);
-}
-
-static int read_turns(struct reader *r, const json_t *list, struct data_sample *s)
-{
-    if (!json_is_array(list))
-        return refuse(r, "conversations", "a list", list);
-    size_t n = json_array_size(list), at = 0;
-    const char *first = json_string_value(json_object_get(json_array_get(list, 0), "from"));
-    if (first && !strcmp(first, "system"))
-        TRY(read_message(r, json_array_get(list, at++), "system", &s->system));
-    size_t pairs = (n - at) / 2;
-    if (n == at || (n - at) % 2)
-        return err_set(NUN_EFORMAT, "%s: sample %zu: conversations: expected pairs of human and gpt, found %zu",
-                       r->path, r->at, n - at);
-    TRY(limit_check(LIMIT_sample_turns, pairs, r->path));
-    struct data_turn *turn = arena_array(&r->d->arena, pairs, sizeof *turn);
-    if (!turn)
-        return NUN_ENOMEM;
-    int marks = 0;
-    for (size_t i = 0; i < pairs; i++, at += 2) {
-        const json_t *reply = json_array_get(list, at + 1);
-        TRY(read_message(r, json_array_get(list, at), "human", &turn[i].question));
-        TRY(read_message(r, reply, "gpt", &turn[i].answer));
-        TRY(copy_optional(r, reply, "kind", &turn[i].kind));
-        TRY(copy_optional(r, reply, "negative", &turn[i].negative));
-        TRY(cut_marks(r, &turn[i]));
-        marks += turn[i].images;
-    }
-    if (marks != s->images)
-        return err_set(NUN_EFORMAT, "%s: sample %zu: expected %d marks %s for its pictures, found %d", r->path, r->at,
-                       s->images, IMAGE_MARK, marks);
-    s->turn = turn;
-    s->turns = (int)pairs;
-    return 0;
-}
-
-static int read_id(struct reader *r, const json_t *value, const char **out)
+int data_read_id(struct reader *r, const json_t *value, const char **out)
 {
     if (!json_is_integer(value))
-        return copy_string(r, "id", value, out);
-    *out = arena_printf(&r->d->arena, "%lld", (long long)json_integer_value(value));
+        return data_copy_string(r, "id", value, out);
+    *out = arena_printf(r->arena, "%lld", (long long)json_integer_value(value));
     return *out ? 0 : NUN_ENOMEM;
 }
 
-static int add_sample(struct reader *r, const json_t *obj)
+/* ---- samples ------------------------------------------------------------------------------- */
+
+static const struct dataset_format formats[] = {{"conversations", data_read_llava}, {"messages", data_read_messages}};
+
+static int read_sample(struct reader *r, const json_t *obj, struct data_sample *s)
 {
-    static const char *const known[] = {"id", "image", "conversations", "source", "model", NULL};
-    struct dataset *d = r->d;
     if (!json_is_object(obj))
-        return refuse(r, "sample", "an object", obj);
-    TRY(check_keys(r, obj, known));
-    struct data_sample s = {0};
-    TRY(read_id(r, json_object_get(obj, "id"), &s.id));
-    TRY(read_images(r, obj, &s));
-    TRY(read_turns(r, json_object_get(obj, "conversations"), &s));
+        return data_refuse(r, "sample", "an object", obj);
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (json_object_get(obj, formats[i].key))
+            return formats[i].read(r, obj, s);
+    return data_read_llava(r, obj, s); /* says what is missing */
+}
+
+static int keep_sample(struct dataset *d, const struct data_sample *s)
+{
     if (d->count == d->cap) {
         size_t cap = d->cap ? d->cap : 256, bytes;
         if (d->cap && ck_mul(d->cap, 2, &cap))
@@ -199,19 +108,72 @@ static int add_sample(struct reader *r, const json_t *obj)
         d->sample = grown;
         d->cap = cap;
     }
-    d->sample[d->count++] = s;
-    r->at++;
+    d->sample[d->count++] = *s;
     return 0;
+}
+
+/* rc < 0: the sample could not be read. With a lint it is told, and the reading goes on. */
+static int settle(struct reader *r, int rc, const struct data_sample *s)
+{
+    if (rc >= 0)
+        rc = keep_sample(r->d, s);
+    else if (rc != NUN_ENOMEM && r->lint) {
+        r->lint->emit(r->lint->arg, nun_error());
+        rc = 0;
+    }
+    r->at++;
+    return rc;
+}
+
+/* Behind the value that begins at `i`: strings, and what is nested in it, are stepped over. */
+static size_t skip_value(struct span s, size_t i)
+{
+    size_t depth = 0;
+    for (bool quoted = false; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (quoted) {
+            i += c == '\\';
+            quoted = c != '"';
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if ((c == '}' || c == ']') && (depth == 0 || --depth == 0)) {
+            return depth == 0 && i < s.len ? i + 1 : i;
+        }
+    }
+    return i;
+}
+
+/* The lines that the elements of a list begin in; the list was parsed, so it is well formed. */
+struct lines { struct span text; size_t at, line; };
+static size_t next_line(struct lines *l)
+{
+    while (l->at < l->text.len && l->text.ptr[l->at] != '{') {
+        l->line += l->text.ptr[l->at] == '\n';
+        l->at++;
+    }
+    size_t line = l->line, end = skip_value(l->text, l->at);
+    for (; l->at < end; l->at++)
+        l->line += l->text.ptr[l->at] == '\n';
+    return line;
 }
 
 static int read_array(struct reader *r, struct span text)
 {
     json_t *root = NULL;
+    struct lines lines = {text, 0, 1};
     TRY(json_parse_span(text, r->path, &root));
-    int rc = json_is_array(root) ? 0 : refuse(r, "the file", "a list of samples", root);
+    int rc = json_is_array(root) ? 0 : data_refuse(r, "the file", "a list of samples", root);
     size_t n = rc == 0 ? json_array_size(root) : 0;
-    for (size_t i = 0; i < n && rc == 0; i++)
-        rc = add_sample(r, json_array_get(root, i));
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        struct data_sample s = {0};
+        const json_t *obj = json_array_get(root, i);
+        if (json_is_object(obj))
+            r->line = next_line(&lines);
+        s.line = r->line;
+        rc = settle(r, read_sample(r, obj, &s), &s);
+    }
     json_decref(root);
     return rc;
 }
@@ -219,19 +181,20 @@ static int read_array(struct reader *r, struct span text)
 static int read_line(struct reader *r, struct span line)
 {
     char place[64];
-    snprintf(place, sizeof place, "sample %zu", r->at);
+    struct data_sample s = {.line = r->line};
+    snprintf(place, sizeof place, "%zu: sample %zu", r->line, r->at);
     json_t *obj = NULL;
     int rc = json_parse_span(line, place, &obj);
     if (rc < 0)
-        return err_at(rc, "%s", r->path);
-    rc = add_sample(r, obj);
+        return settle(r, err_at(rc, "%s", r->path), &s);
+    rc = settle(r, read_sample(r, obj, &s), &s);
     json_decref(obj);
     return rc;
 }
 
 static int read_lines(struct reader *r, struct span rest)
 {
-    while (rest.len) {
+    for (r->line = 1; rest.len; r->line++) {
         const char *end = memchr(rest.ptr, '\n', rest.len);
         size_t n = end ? (size_t)(end - rest.ptr) : rest.len;
         if (n)
@@ -248,17 +211,21 @@ static char *folder_of(struct arena *a, const char *path)
     return n ? arena_strndup(a, path, n > 1 ? n - 1 : 1) : arena_strdup(a, ".");
 }
 
-int dataset_parse(struct span text, bool lines, const char *place, const char *image_root, struct dataset **out)
+/* ---- whole sets ----------------------------------------------------------------------------- */
+
+static int parse(struct span text, bool lines, const char *place, const char *image_root, const struct dataset_lint *lint,
+                 struct dataset **out)
 {
     *out = NULL;
     struct dataset *d = mem_calloc(MEM_DATA, 1, sizeof *d);
     if (!d)
         return NUN_ENOMEM;
     arena_init(&d->arena, MEM_DATA, 0);
-    struct reader r = {d, place, 0};
+    struct reader r = {d, &d->arena, place, 0, 1, lint};
     d->root = image_root ? arena_strdup(&d->arena, image_root) : folder_of(&d->arena, place);
-    int rc = !d->root ? NUN_ENOMEM : lines ? read_lines(&r, text) : read_array(&r, text);
-    if (rc == 0 && !d->count)
+    d->path = arena_strdup(&d->arena, place);
+    int rc = !d->root || !d->path ? NUN_ENOMEM : lines ? read_lines(&r, text) : read_array(&r, text);
+    if (rc == 0 && !d->count && !lint)
         rc = err_set(NUN_EFORMAT, "%s: expected samples, found none", place);
     if (rc < 0) {
         dataset_close(d);
@@ -268,7 +235,12 @@ int dataset_parse(struct span text, bool lines, const char *place, const char *i
     return 0;
 }
 
-int dataset_open(const char *path, const char *image_root, struct dataset **out)
+int dataset_parse(struct span text, bool lines, const char *place, const char *image_root, struct dataset **out)
+{
+    return parse(text, lines, place, image_root, NULL, out);
+}
+
+static int open_file(const char *path, const char *image_root, const struct dataset_lint *lint, struct dataset **out)
 {
     *out = NULL;
     char inside[4096];
@@ -279,9 +251,19 @@ int dataset_open(const char *path, const char *image_root, struct dataset **out)
     struct file_map map;
     TRY(file_map(path, &map));
     bool lines = span_ends(span_str(path), SPAN(".jsonl"));
-    int rc = dataset_parse(span_of(map.ptr, map.len), lines, path, image_root, out);
+    int rc = parse(span_of(map.ptr, map.len), lines, path, image_root, lint, out);
     file_unmap(&map);
     return rc;
+}
+
+int dataset_open(const char *path, const char *image_root, struct dataset **out)
+{
+    return open_file(path, image_root, NULL, out);
+}
+
+int dataset_open_lint(const char *path, const char *image_root, const struct dataset_lint *lint, struct dataset **out)
+{
+    return open_file(path, image_root, lint, out);
 }
 
 void dataset_close(struct dataset *d)
@@ -293,6 +275,7 @@ void dataset_close(struct dataset *d)
     mem_free(d);
 }
 
+const char *dataset_path(const struct dataset *d) { return d->path; }
 size_t dataset_count(const struct dataset *d) { return d->count; }
 const struct data_sample *dataset_at(const struct dataset *d, size_t i) { return i < d->count ? &d->sample[i] : NULL; }
 

@@ -1,5 +1,5 @@
-/* Datasets of pictures and conversations in LLaVA's JSON: a list of samples, in one JSON file or one a
- * line (.jsonl). Reading is strict: what is not understood is refused with its place. Writing makes what
+/* Datasets of pictures and conversations, in LLaVA's JSON or as messages of OpenAI's kind: a list of samples, in one
+ * JSON file or one a line (.jsonl). Reading is strict: what is not understood is refused with its place. Writing makes what
  * reading accepts. Knows no pixels and no tokens; training and evaluation read, the data command writes. */
 /* SPDX-License-Identifier: MIT */
 #ifndef DATA_DATASET_H
@@ -23,16 +23,22 @@ struct data_sample {
     int images;
     const struct data_turn *turn; /* [turns] */
     int turns;
+    size_t line;               /* of the file that it begins in, from 1 */
 };
 
 struct dataset;
 
+/* Every sample that is refused is told, and the reading goes on. */
+struct dataset_lint { void (*emit)(void *arg, const char *sentence); void *arg; };
+
 /* path: a .json or .jsonl file, or a folder with data.json. image_root: where the pictures' paths begin,
  * NULL for the file's folder. */
 int dataset_open(const char *path, const char *image_root, struct dataset **out);
+int dataset_open_lint(const char *path, const char *image_root, const struct dataset_lint *lint, struct dataset **out);
 /* The same from memory: `lines` says one sample a line; `place` stands for the path. */
 int dataset_parse(struct span text, bool lines, const char *place, const char *image_root, struct dataset **out);
 void dataset_close(struct dataset *d); /* NULL is fine */
+const char *dataset_path(const struct dataset *d); /* of its file */
 size_t dataset_count(const struct dataset *d);
 const struct data_sample *dataset_at(const struct dataset *d, size_t i); /* borrowed until dataset_close */
 /* The whole path of the sample's k-th picture into out. */

@@ -60,7 +60,7 @@ static void note_conversation(struct writer *w, const struct scene *s, const cha
         turn[i] = (struct data_turn){qa[i].question, qa[i].answer, i == 0, scene_kind_names[qa[i].kind],
                                      qa[i].negative ? scene_negative_names[qa[i].negative] : NULL};
     const char *const image[] = {name};
-    data_sample_write(&(struct data_sample){id, NULL, image, 1, turn, n}, &w->json);
+    data_sample_write(&(struct data_sample){.id = id, .image = image, .images = 1, .turn = turn, .turns = n}, &w->json);
 }
 
 static int write_scene(struct writer *w, int i)

@@ -218,12 +218,12 @@ def case_data():
             check(a == b, "the same seed, another %s" % name)
         kinds = {name.split(".")[1] for name in os.listdir(tmp + "/a/images")}
         check(kinds == {"png", "jpg", "webp"}, str(kinds))
-        facts = json.loads(nunchi("data", "check", tmp + "/a", "--json")[0])
-        check(facts["samples"] == 6 and facts["pictures"] == 6 and facts["missing"] == 0, str(facts))
+        facts = json.loads(nunchi("data", "lint", tmp + "/a", "--json")[0])
+        check(facts["samples"] == 6 and facts["pictures"] == 6 and facts["problems"] == 0, str(facts))
         mistake(*make, says=["data.json"])
         os.remove(tmp + "/b/images/" + sorted(os.listdir(tmp + "/b/images"))[0])
-        _, err = nunchi("data", "check", tmp + "/b", status=1)
-        contains(err, "no such picture")
+        _, err = nunchi("data", "lint", tmp + "/b", status=1)
+        contains(err, "data.json:1: sample ")
 
 
 def case_pipe_closed():

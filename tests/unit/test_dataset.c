@@ -16,6 +16,7 @@
 #include "data/scenes_score.h"
 #include "data/scenes_write.h"
 #include "media/image.h"
+#include "nunchi/data.h"
 
 static char folder[] = "/tmp/nun-dataset-XXXXXX";
 
@@ -86,8 +87,8 @@ static void written_samples_read_back(void **state)
                                       {"Q", "A", 0, NULL, "popular"}};
     const char *const one[] = {"images/0.png"}, *const two[] = {"x.jpg", "y.webp"};
     const struct data_sample in[] = {
-        {"0", "sys", one, 1, turns, 2}, {"1", NULL, NULL, 0, turns + 1, 1},
-        {"2", NULL, two, 2, (const struct data_turn[]){{"both", "ok", 2, NULL, NULL}}, 1},
+        {"0", "sys", one, 1, turns, 2, 1}, {"1", NULL, NULL, 0, turns + 1, 1, 2},
+        {"2", NULL, two, 2, (const struct data_turn[]){{"both", "ok", 2, NULL, NULL}}, 1, 3},
     };
     struct buf text;
     buf_init(&text, MEM_TEST, 1 << 16);
@@ -306,12 +307,106 @@ static void foreign_set_is_whole(void **state)
     dataset_close(d);
 }
 
+/* ---- messages ---- */
+
+static int parse_lines(const char *text, struct dataset **out)
+{
+    return dataset_parse(span_str(text), true, "m.jsonl", NULL, out);
+}
+
+static void messages_are_read(void **state)
+{
+    struct dataset *d;
+    assert_int_equal(parse_lines("{\"messages\": [{\"role\": \"developer\", \"content\": \"be brief\"},"
+                                 "{\"role\": \"user\", \"content\": [{\"type\": \"image_url\", \"image_url\": {\"url\": \"file:a/b.png\"}},"
+                                 "{\"type\": \"image_url\", \"image_url\": {\"url\": \"c.jpg\", \"detail\": \"low\"}},"
+                                 "{\"type\": \"text\", \"text\": \"Which\"}, {\"type\": \"text\", \"text\": \" one?\"}]},"
+                                 "{\"role\": \"assistant\", \"content\": \"both\"}]}\n\n"
+                                 "{\"id\": 7, \"messages\": [{\"role\": \"user\", \"content\": \"what?\"}, {\"role\": \"assistant\", \"content\": \"no\"}]}\n",
+                                 &d), 0);
+    const struct data_sample *s = dataset_at(d, 0), *t = dataset_at(d, 1);
+    assert_string_equal(s->system, "be brief");
+    assert_int_equal(s->images, 2);
+    assert_string_equal(s->image[0], "a/b.png");
+    assert_string_equal(s->image[1], "c.jpg");
+    assert_int_equal(s->turn[0].images, 2);
+    assert_string_equal(s->turn[0].question, "Which one?");
+    assert_string_equal(s->turn[0].answer, "both");
+    assert_string_equal(s->id, "0");
+    assert_string_equal(t->id, "7");
+    assert_int_equal(t->line, 3);
+    assert_int_equal(t->images, 0);
+    assert_string_equal(t->turn[0].question, "what?");
+    dataset_close(d);
+}
+
+static void bad_messages_are_refused(void **state)
+{
+#define TURN(user) "{\"messages\": [{\"role\": \"user\", \"content\": " user "}, {\"role\": \"assistant\", \"content\": \"a\"}]}"
+    static const struct { const char *text, *what; } bad[] = {
+        {"{\"messages\": []}", "expected pairs of user and assistant, found 0"},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}]}", "pairs of user and assistant"},
+        {TURN("[{\"type\": \"image_url\", \"image_url\": {\"url\": \"https://x.y/z.png\"}}]"), "expected a file of the data's folder"},
+        {TURN("[{\"type\": \"image_url\", \"image_url\": {\"url\": \"../z.png\"}}]"), "inside the data's folder"},
+        {TURN("[{\"type\": \"text\", \"text\": \"t\"}, {\"type\": \"image_url\", \"image_url\": {\"url\": \"z.png\"}}]"), "pictures before the text"},
+        {TURN("[{\"type\": \"input_audio\"}]"), "expected parts of type text or image_url, found input_audio"},
+        {TURN("\"is <image> here?\""), "expected no mark <image> in text"},
+        {TURN("5"), "content: expected a string, found an integer"},
+        {"{\"messages\": [{\"role\": \"tool\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"a\"}]}", "expected \"user\" here, found \"tool\""},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"a\", \"weight\": 0}]}", "weight: expected 1, found 0"},
+        {"{\"messages\": 5}", "messages: expected a list, found an integer"},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"q\", \"name\": \"n\"}]}", "expected"},
+    };
+    struct dataset *d;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, TURN("\"q\"") "\n%s", bad[i].text);
+        assert_true(parse_lines(text, &d) < 0);
+        if (!strstr(nun_error(), bad[i].what) || !strstr(nun_error(), "m.jsonl:2: sample 1"))
+            fail_msg("%s: %s", bad[i].text, nun_error());
+    }
+}
+
+/* ---- looking over ---- */
+
+static void note_problem(void *arg, const char *sentence)
+{
+    size_t n = strlen(arg);
+    snprintf((char *)arg + n, 4096 - n, "%s|", sentence);
+}
+
+static void every_problem_is_told(void **state)
+{
+    char dir[] = "/tmp/nun-lint-XXXXXX", path[64], said[4096] = "";
+    struct nun_dataset_tally t;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/data.json", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("[\n{\"id\": \"a\", \"conversations\": [{\"from\": \"human\", \"value\": \"q [{\"}, {\"from\": \"gpt\", \"value\": \"a\"}]},\n\n"
+          "{\"id\": \"b\", \"image\": \"gone.png\", \"conversations\": [{\"from\": \"human\", \"value\": \"<image>\\nq\"},\n {\"from\": \"gpt\", \"value\": \"a\"}]},\n"
+          "{\"id\": \"c\", \"image\": \"x.png\", \"conversations\": [{\"from\": \"human\", \"value\": \"q\"}, {\"from\": \"gpt\", \"value\": \"a\"}]},\n"
+          "{\"id\": \"d\", \"image\": \"data.json\", \"conversations\": [{\"from\": \"human\", \"value\": \"<image>q\"}, {\"from\": \"gpt\", \"value\": \"a\"}]}]\n",
+          f);
+    fclose(f);
+    assert_int_equal(nun_dataset_lint(dir, note_problem, said, &t), 0);
+    assert_int_equal(t.samples, 3);
+    assert_int_equal(t.problems, 3);
+    assert_int_equal(t.pictures, 2);
+    assert_non_null(strstr(said, "data.json:4: sample b: picture 1: "));
+    assert_non_null(strstr(said, "data.json:6: sample 2: expected 1 marks <image> for its pictures, found 0"));
+    assert_non_null(strstr(said, "data.json:7: sample d: picture 1: "));
+    remove(path);
+    rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llava_file_is_read), cmocka_unit_test(written_samples_read_back),
         cmocka_unit_test(malformed_files_are_refused), cmocka_unit_test(allocation_failures_leave_nothing),
         cmocka_unit_test(answers_are_scored_by_kind), cmocka_unit_test(tally_gives_popes_figures),
+        cmocka_unit_test(messages_are_read), cmocka_unit_test(bad_messages_are_refused), cmocka_unit_test(every_problem_is_told),
         cmocka_unit_test(scenes_are_written_and_read_back), cmocka_unit_test(foreign_set_is_whole),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
