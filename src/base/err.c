@@ -44,6 +44,9 @@ int err_at(int code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(place, sizeof place, fmt, ap);
     va_end(ap);
+    size_t n = strlen(place); /* a sentence about the place itself, or a file in it, need not hear it twice */
+    if (strncmp(sentence, place, n) == 0 && (sentence[n] == ':' || sentence[n] == '/'))
+        return code;
     return err_set(code, "%s: %s", place, sentence);
 }
 

@@ -72,7 +72,7 @@ struct scan {
     const char *place;
     bool python;       /* accept NaN and Infinity */
     size_t at, copied; /* text[0..copied) is in `fixed` */
-    size_t depth;
+    size_t depth, memory; /* of the values so far, more or less */
     struct buf *fixed; /* the text with rewritten numbers; empty when there were none */
 };
 
@@ -152,22 +152,37 @@ static void scan_word(struct scan *s)
     s->at++;
 }
 
+/* What the parser's values take, beside the bytes of texts: "{}," is 70 times its size. */
+static size_t value_bytes(char first)
+{
+    enum { VALUE = 64, ARRAY = 128, OBJECT = 256 };
+    if (first == '{')
+        return OBJECT;
+    if (first == '[')
+        return ARRAY;
+    return first == '"' || first == '-' || isdigit((unsigned char)first) ? VALUE : 0; /* true, false and null are shared */
+}
+
 static int scan_text(struct scan *s)
 {
     while (s->at < s->text.len) {
         char c = s->text.ptr[s->at];
+        if (s->memory > LIMIT_OF(json_memory))
+            return scan_error(s, NUN_ELIMIT, "more values than the limit json_memory allows");
         if (c == '\0') /* jansson takes it for the end of the text */
             return scan_error(s, NUN_EFORMAT, "expected JSON, found a NUL byte");
         if ((c == '[' || c == '{') && ++s->depth > LIMIT_OF(json_depth))
             return scan_error(s, NUN_ELIMIT, "nesting over the limit json_depth");
         if (c == ']' || c == '}')
             s->depth -= s->depth > 0;
+        size_t before = s->at;
         if (c == '"')
             scan_string(s);
         else if (c == '-' || isdigit((unsigned char)c))
             scan_number(s);
         else
             scan_word(s);
+        s->memory += s->at - before + value_bytes(c);
     }
     if (s->copied)
         buf_append(s->fixed, s->text.ptr + s->copied, s->text.len - s->copied);

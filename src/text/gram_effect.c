@@ -140,14 +140,23 @@ static int unique(struct gram_run *r, uint32_t data, uint32_t *out)
 
 /* ---- rows ---------------------------------------------------------------------------------- */
 
+/* A counter. Data are of any length, so that theirs may lie anywhere. */
+static uint32_t slot_of(const struct gram_run *r, uint32_t data, uint32_t slot)
+{
+    struct item_data head;
+    uint32_t size;
+    memcpy(&head, intern_at(&r->data, data, &size), sizeof head);
+    return head.slot[slot];
+}
+
 int gram_apply(struct gram_run *r, const struct gram_effect *fx, uint32_t data, uint32_t *out)
 {
     struct item_data *head;
-    uint32_t tail, size;
+    uint32_t tail;
     *out = data;
     switch (fx->kind) {
-    case FX_BELOW: return ((const struct item_data *)intern_at(&r->data, data, &size))->slot[fx->slot] < fx->n;
-    case FX_LEAST: return ((const struct item_data *)intern_at(&r->data, data, &size))->slot[fx->slot] >= fx->n;
+    case FX_BELOW: return slot_of(r, data, fx->slot) < fx->n;
+    case FX_LEAST: return slot_of(r, data, fx->slot) >= fx->n;
     case FX_SEE: return see(r, fx, data, out);
     case FX_WIDE: return r->wide;
     case FX_CLOSE: return may_close(r, fx, data);

@@ -1,5 +1,6 @@
-/* Regexes of tokenizer files: translation from Oniguruma's dialect, compilation, matching. Match
- * limits make a hostile pattern an error instead of a hang. */
+/* Regexes of tokenizer files: translation from Oniguruma's dialect, compilation, matching. Searching goes
+ * through windows of the text, and what is tried beyond them is paid for from a credit that grows with the text:
+ * a pattern and a text that would take more than linear time are an error instead of a hang. */
 /* SPDX-License-Identifier: MIT */
 #include "text/tok_regex.h"
 #include <pcre2.h>
@@ -14,6 +15,7 @@ struct tok_regex {
 struct tok_match {
     pcre2_match_data *data;
     pcre2_match_context *limits;
+    int64_t credit; /* bytes of windows that may still be tried for single places */
 };
 
 static void *pcre_alloc(size_t n, void *unused)
@@ -217,7 +219,7 @@ static int compile(struct span pattern, pcre2_code **out)
         char why[128] = "";
         pcre2_get_error_message(error, (PCRE2_UCHAR *)why, sizeof why);
         rc = err_set(NUN_EFORMAT, "regex at byte %zu: %s in \"%.*s\"", at, why, (int)pattern.len, pattern.ptr);
-    } else if (pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE) == PCRE2_ERROR_NOMEMORY) {
+    } else if (pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) == PCRE2_ERROR_NOMEMORY) {
         rc = err_set(NUN_ENOMEM, "regex: out of memory while compiling"); /* other refusals: the interpreter gives the same matches */
     }
     pcre2_compile_context_free(how);
@@ -281,7 +283,7 @@ int tok_match_create(struct tok_match **out)
         tok_match_free(m);
         return NUN_ENOMEM;
     }
-    pcre2_set_match_limit(m->limits, (uint32_t)LIMIT_OF(regex_steps));
+    m->credit = (int64_t)LIMIT_OF(regex_steps);
     pcre2_set_heap_limit(m->limits, (uint32_t)(LIMIT_OF(regex_heap) >> 10));
     *out = m;
     return 0;
@@ -296,20 +298,86 @@ void tok_match_free(struct tok_match *m)
     mem_free(m);
 }
 
-int tok_regex_find(const struct tok_regex *r, struct tok_match *m, struct span text, size_t at, size_t *from, size_t *to)
+enum {
+    WINDOW = 512,  /* bytes of text that a search sees at first, more than the words of real texts have */
+    STEPS = 8,     /* backtracking allowed for each of them */
+    CREDIT = 1024, /* bytes of windows that a byte of text pays for */
+};
+
+static size_t next_char(struct span text, size_t at)
+{
+    do
+        at++;
+    while (at < text.len && ((unsigned char)text.ptr[at] & 0xc0) == 0x80);
+    return at;
+}
+
+/* Where a window of n bytes ends: between characters. */
+static size_t window_end(struct span text, size_t at, size_t n)
+{
+    return n < text.len - at ? next_char(text, at + n - 1) : text.len;
+}
+
+/* PCRE2 on text[0..end), from `at`: its code. Wherever more text could change the result that is
+ * PCRE2_ERROR_PARTIAL. */
+static int look(const struct tok_regex *r, struct tok_match *m, struct span text, size_t at, size_t n, uint32_t options)
 {
     PCRE2_SPTR s = (PCRE2_SPTR)(text.ptr ? text.ptr : "");
-    int rc = pcre2_match(r->code, s, text.len, at, PCRE2_NO_UTF_CHECK, m->data, m->limits);
+    size_t end = window_end(text, at, n), most = LIMIT_OF(regex_steps);
+    options |= PCRE2_NO_UTF_CHECK | (end < text.len ? PCRE2_PARTIAL_HARD : 0);
+    pcre2_set_match_limit(m->limits, (uint32_t)(STEPS * n < most ? STEPS * n : most));
+    int rc = pcre2_match(r->code, s, end, at, options, m->data, m->limits);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its stack on the heap */
-        rc = pcre2_match(r->code, s, text.len, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, m->data, m->limits);
-    if (rc == PCRE2_ERROR_NOMATCH)
-        return 0;
-    if (rc < 0) {
+        rc = pcre2_match(r->code, s, end, at, options | PCRE2_NO_JIT, m->data, m->limits);
+    return rc;
+}
+
+/* Only at `at`: sees and does twice as much until that is enough, as long as there is credit. */
+static int look_closely(const struct tok_regex *r, struct tok_match *m, struct span text, size_t at)
+{
+    for (size_t n = 2 * WINDOW;; n *= 2) {
+        m->credit -= (int64_t)n;
+        int rc = m->credit < 0 ? PCRE2_ERROR_MATCHLIMIT : look(r, m, text, at, n, PCRE2_ANCHORED);
+        bool more = rc == PCRE2_ERROR_PARTIAL || (rc == PCRE2_ERROR_MATCHLIMIT && STEPS * n < LIMIT_OF(regex_steps));
+        if (!more || m->credit < 0)
+            return rc;
+    }
+}
+
+/* From `at` on: the code, with the match in m->data. Window by window, and what a window cannot decide closely. */
+static int search(const struct tok_regex *r, struct tok_match *m, struct span text, size_t at)
+{
+    while (true) {
+        size_t end = window_end(text, at, WINDOW), stop = end;
+        int rc = look(r, m, text, at, WINDOW, 0);
+        bool seen = rc >= 0 || rc == PCRE2_ERROR_PARTIAL;
+        size_t start = seen ? pcre2_get_startchar(m->data) : at; /* where it matched, or wants to see more */
+        if (end < text.len && (rc == PCRE2_ERROR_NOMATCH || (seen && start == end))) {
+            at = end; /* nothing begins in this window */
+            continue;
+        }
+        if (rc == PCRE2_ERROR_PARTIAL)
+            stop = next_char(text, at = start);
+        else if (rc != PCRE2_ERROR_MATCHLIMIT || at == end)
+            return rc;
+        for (; at < stop; at = next_char(text, at))
+            if ((rc = look_closely(r, m, text, at)) != PCRE2_ERROR_NOMATCH)
+                return rc;
+    }
+}
+
+int tok_regex_find(const struct tok_regex *r, struct tok_match *m, struct span text, size_t at, size_t *from, size_t *to)
+{
+    int rc = search(r, m, text, at);
+    if (rc < 0 && rc != PCRE2_ERROR_NOMATCH) {
         char why[128] = "";
         pcre2_get_error_message(rc, (PCRE2_UCHAR *)why, sizeof why);
         return err_set(rc == PCRE2_ERROR_NOMEMORY ? NUN_ENOMEM : NUN_ELIMIT, "regex on %zu bytes of text: %s", text.len, why);
     }
     const PCRE2_SIZE *v = pcre2_get_ovector_pointer(m->data);
+    m->credit += (int64_t)(CREDIT * ((rc < 0 ? text.len : v[1]) - at));
+    if (rc < 0)
+        return 0;
     *from = v[0] < v[1] ? v[0] : v[1]; /* \K in a look-ahead may put the start behind the end */
     *to = v[1];
     return 1;

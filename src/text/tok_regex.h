@@ -18,7 +18,7 @@ void tok_regex_link(struct tok_regex *r, struct tok_regex *next);
 int tok_match_create(struct tok_match **out);
 void tok_match_free(struct tok_match *m);
 /* The next match in valid UTF-8 `text` at or after byte `at`: 1 and *from, *to; 0 when there is none;
- * negative on failure (a pattern that backtracks without bound is NUN_ELIMIT). */
+ * negative on failure. What would take more than linear time, over all searches with one `m`, is NUN_ELIMIT. */
 int tok_regex_find(const struct tok_regex *r, struct tok_match *m, struct span text, size_t at, size_t *from, size_t *to);
 
 #endif

@@ -30,6 +30,13 @@ static void test_sentence(void **state)
     assert_string_equal(nun_error(), "expected 3, found 4");
     assert_int_equal(err_at(NUN_EFORMAT, "layer %d", 7), NUN_EFORMAT);
     assert_string_equal(nun_error(), "layer 7: expected 3, found 4");
+    assert_int_equal(err_at(NUN_EFORMAT, "layer"), NUN_EFORMAT);
+    assert_string_equal(nun_error(), "layer: layer 7: expected 3, found 4"); /* not that place, it only begins so */
+    err_set(NUN_EFORMAT, "dir/file:7: expected 3, found 4");
+    err_at(NUN_EFORMAT, "dir/file");
+    err_at(NUN_EFORMAT, "%s", "dir"); /* said already */
+    assert_string_equal(nun_error(), "dir/file:7: expected 3, found 4");
+    err_set(NUN_EFORMAT, "layer 7: expected 3, found 4");
     err_set(NUN_EARG, "again: %s", nun_error()); /* the old sentence as an argument */
     assert_string_equal(nun_error(), "again: layer 7: expected 3, found 4");
     errno = ENOENT;

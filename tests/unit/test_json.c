@@ -82,6 +82,15 @@ static void limits_and_places(void **state)
     json_decref(parsed("[12]"));
     refuses("[123]", NUN_ELIMIT, "found 5");
     limits_table[LIMIT_json_bytes].value = bytes;
+    size_t memory = LIMIT_OF(json_memory);
+    for (most = 461; most <= 463; most++) { /* 256 + 64 + 128 for values, 14 of text before the last byte */
+        limits_table[LIMIT_json_memory].value = most;
+        json_t *tree = NULL;
+        int rc = json_parse_span(SPAN("{\"ab\": [true]}\n"), "t", &tree);
+        assert_int_equal(rc, most < 462 ? NUN_ELIMIT : 0);
+        json_decref(tree);
+    }
+    limits_table[LIMIT_json_memory].value = memory;
     refuses("{\"a\": 1,\n \"a\": 2}", NUN_EFORMAT, "t:2:");
     refuses("[1, 2", NUN_EFORMAT, "t:1:");
     refuses("", NUN_EFORMAT, "t:1:");

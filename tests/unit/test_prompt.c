@@ -35,7 +35,8 @@ static int ids_for(struct nun_model *m, const struct nun_chat *chat, struct ids_
     int rc = nun_timeline_chat(t, chat);
     const int32_t *ids = nun_timeline_tokens(t, &n);
     assert_true(n <= 512);
-    memcpy(out->at, ids, n * sizeof *ids);
+    for (size_t i = 0; i < n; i++)
+        out->at[i] = ids[i];
     out->n = n;
     nun_timeline_free(t);
     return rc;

@@ -13,6 +13,7 @@
 #include "formats/gguf.h"
 #include "formats/json.h"
 #include "text/tok_raw.h"
+#include "../sanitized.h"
 #include "../torture.h"
 
 #define MARK "\xe2\x96\x81"
@@ -562,12 +563,8 @@ static void test_hidden_ids(void **state)
 
 /* ---- time, on a small stack ---- */
 
-/* Linear takes well under a second, quadratic minutes; sanitizers are allowed their share. */
-#ifdef __SANITIZE_ADDRESS__
-enum { MILLISECONDS = 100000 };
-#else
-enum { MILLISECONDS = 10000 };
-#endif
+/* Linear takes well under a second, quadratic minutes. */
+enum { MILLISECONDS = 10000 * SANITIZED_TIME };
 
 struct trial { const struct tokenizer *t; struct span text; uint64_t ms; int rc; };
 
@@ -595,7 +592,7 @@ static void check_time(const char *what, const struct tokenizer *t, size_t bytes
     memcpy(text + n, last, strlen(last));
     struct trial trial = {t, span_of(text, n + strlen(last)), 0, 0};
     pthread_attr_init(&small);
-    pthread_attr_setstacksize(&small, 256 << 10);
+    pthread_attr_setstacksize(&small, SMALL_STACK);
     assert_int_equal(pthread_create(&thread, &small, encode_trial, &trial), 0);
     pthread_join(thread, NULL);
     pthread_attr_destroy(&small);
