@@ -98,8 +98,9 @@ int hub_resolve(struct cli *c, const char **model);
 /* The next word, or NULL; and the model: --model, or the next word. */
 const char *cli_word(struct cli *c);
 int cli_model(struct cli *c, const char **out);
-/* NUN_EARG when words are left over. */
+/* NUN_EARG when words are left over; and what to say when a word is missing. */
 int cli_no_more_words(struct cli *c);
+int cli_missing(const struct cli *c, const char *expected);
 
 struct nun_timeline;
 /* Print what the prompt in `t` takes. */
@@ -110,6 +111,7 @@ int dry_run(struct cli *c, struct nun_timeline *t);
 void help_overview(FILE *to);
 void help_command(FILE *to, enum cli_command_id id, bool in_full);
 int help_man(FILE *to);
+void help_json(int command);          /* its rows, or all for -1 */
 int help_markdown(FILE *to);
 int help_completions(FILE *to, const char *shell);
 /* "-n, --predict N" */

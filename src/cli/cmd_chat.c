@@ -29,7 +29,7 @@ struct chat {
     struct turn *turn[MESSAGES_MAX];
     size_t n;
     struct turn *next;              /* the message being written: its pictures */
-    bool over;
+    bool over, failed;              /* failed: a question had no answer */
 };
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -100,6 +100,13 @@ static int on_piece(void *arg, const char *text, size_t len)
     return term_interrupted();
 }
 
+static void print_answer(const struct nun_result *r)
+{
+    cli_print_json(json_pack("{s:s, s:s%, s:s}", "role", "assistant", "text", r->text, r->text_len, "finish_reason",
+                             nun_finish_name(r->finish)), false);
+    fflush(stdout);
+}
+
 static int render(struct chat *k, struct nun_timeline **out)
 {
     struct nun_message *list = mem_calloc(MEM_CLI, k->n, sizeof *list);
@@ -144,13 +151,16 @@ static int answer(struct chat *k)
     struct turn *t;
     TRY(prepare(k));
     TRY(ask_options(k->c, k->model, &o));
-    o.piece = on_piece;
+    o.piece = k->c->json ? NULL : on_piece;
     term_catch_interrupt();
     int rc = nun_generate(k->timeline, &o, &r);
     bool stopped = term_interrupted();
     term_uncatch_interrupt();
-    putchar('\n');
+    if (!k->c->json)
+        putchar('\n');
     TRY(rc);
+    if (k->c->json)
+        print_answer(&r);
     if (stopped)
         cli_say(k->c, "(stopped)\n");
     if (r.finish == NUN_FINISH_CONTEXT)
@@ -171,6 +181,7 @@ static int say(struct chat *k, const char *text, size_t len)
     int rc = answer(k);
     k->next = NULL;
     if (rc < 0) { /* as if it had not been said */
+        k->failed = true;
         k->n = before;
         forget(k);
     }
@@ -380,5 +391,5 @@ int cmd_chat(struct cli *c)
         history_end(lines);
     if (el)
         el_end(el);
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : k->failed && !live ? 2 : 0; /* a script learns that an answer is missing */
 }

@@ -1,5 +1,7 @@
 /* nunchi convert, quantize, init: models in, models out. */
 /* SPDX-License-Identifier: MIT */
+#include <jansson.h>
+
 #include "cli/cli.h"
 #include "nunchi/tools.h"
 
@@ -15,48 +17,48 @@ static struct nun_convert_options options_of(struct cli *c)
 }
 
 /* Two words, in and out, and `what` the first is. */
-static int two_words(struct cli *c, const char *command, const char *what, const char **in, const char **out)
+static int two_words(struct cli *c, const char *what, const char **in, const char **out)
 {
     *in = cli_word(c);
     *out = cli_word(c);
-    if (!*in || !*out)
-        return err_set(NUN_EARG, "%s: expected %s and where to put it", command, what);
-    return 0;
+    return *in && *out ? hub_resolve(c, in) : cli_missing(c, *in ? "where to put it" : what);
+}
+
+static int finish(struct cli *c, int rc, const char *out)
+{
+    term_bar_end();
+    if (rc >= 0 && c->json)
+        cli_print_json(json_pack("{s:s}", "model", out), false);
+    return rc;
 }
 
 int cmd_convert(struct cli *c)
 {
     const char *in, *out;
     struct nun_convert_options o = options_of(c);
-    TRY(two_words(c, "convert", "a model", &in, &out));
+    TRY(two_words(c, "a model and where to put it", &in, &out));
     TRY(cli_no_more_words(c));
-    int rc = nun_convert(in, out, &o);
-    term_bar_end();
-    return rc;
+    return finish(c, nun_convert(in, out, &o), out);
 }
 
 int cmd_quantize(struct cli *c)
 {
     const char *in, *out;
     struct nun_convert_options o = options_of(c);
-    TRY(two_words(c, "quantize", "a model", &in, &out));
+    TRY(two_words(c, "a model, where to put it and a type, as Q4_K_M", &in, &out));
     o.type = cli_word(c);
     o.format = "gguf";
     if (!o.type)
-        return err_set(NUN_EARG, "quantize: expected a type behind %s, as Q4_K_M", out);
+        return cli_missing(c, "a type, as Q4_K_M");
     TRY(cli_no_more_words(c));
-    int rc = nun_convert(in, out, &o);
-    term_bar_end();
-    return rc;
+    return finish(c, nun_convert(in, out, &o), out);
 }
 
 int cmd_init(struct cli *c)
 {
     const char *in, *out;
     struct nun_convert_options o = options_of(c);
-    TRY(two_words(c, "init", "a shape or a config.json", &in, &out));
+    TRY(two_words(c, "a shape or a config.json and where to put it", &in, &out));
     TRY(cli_no_more_words(c));
-    int rc = nun_init_model(in, out, (uint64_t)c->value[OPT_seed].number, &o);
-    term_bar_end();
-    return rc;
+    return finish(c, nun_init_model(in, out, (uint64_t)c->value[OPT_seed].number, &o), out);
 }

@@ -157,7 +157,7 @@ int cmd_eval(struct cli *c)
     char scratch[4096];
     TRY(cli_model(c, &path));
     if (c->n_words > 1 && cli_text(c, OPT_report))
-        return err_set(NUN_EARG, "nunchi eval: --report: expected one task, found %d", c->n_words);
+        return err_set(NUN_EARG, "eval: --report: expected one task, found %d", c->n_words);
     TRY(path_join(scratch, sizeof scratch, tmp && *tmp ? tmp : "/tmp", "nunchi-eval-XXXXXX"));
     if (!mkdtemp(scratch))
         return err_errno("%s", scratch);

@@ -29,7 +29,7 @@ static int single(struct cli *c)
     buf_init(&input, MEM_CLI, LIMIT_OF(text_bytes));
     int rc = ask_grammar(c, &source, &kind, &place);
     if (rc == 0)
-        rc = err_set(NUN_EARG, "nunchi grammar: expected --json-schema, --grammar-file, --regex or --batch");
+        rc = cli_missing(c, "--json-schema, --grammar-file, --regex or --batch");
     if (rc > 0)
         rc = ask_read("-", &input);
     if (rc >= 0)
@@ -110,7 +110,8 @@ static int answer_line(struct span line, json_t *accept)
     return rc;
 }
 
-static void one_line(struct span line)
+/* A line that fails is an answer, too. */
+static int one_line(void *arg, struct span line)
 {
     json_t *accept = json_array();
     if (answer_line(line, accept) < 0)
@@ -119,30 +120,11 @@ static void one_line(struct span line)
         cli_print_json(json_pack("{s:O}", "accept", accept), false);
     json_decref(accept);
     fflush(stdout);
-}
-
-static int batch(void)
-{
-    struct buf line;
-    int ch, rc = 0;
-    buf_init(&line, MEM_CLI, LIMIT_OF(text_bytes));
-    do {
-        ch = getchar();
-        if (ch != '\n' && ch != EOF) {
-            buf_char(&line, (char)ch);
-            continue;
-        }
-        rc = buf_error(&line);
-        if (rc >= 0 && line.len)
-            one_line(buf_view(&line));
-        buf_reset(&line);
-    } while (ch != EOF && rc >= 0);
-    buf_free(&line);
-    return rc;
+    return 0;
 }
 
 int cmd_grammar(struct cli *c)
 {
     TRY(cli_no_more_words(c));
-    return cli_flag(c, OPT_batch) ? batch() : single(c);
+    return cli_flag(c, OPT_batch) ? ask_lines(one_line, NULL) : single(c);
 }

@@ -150,6 +150,9 @@ int cmd_inspect(struct cli *c)
     if (!cli_text(c, OPT_dump_tensors))
         return show(c, path);
     TRY(nun_dump_tensors(path, cli_text(c, OPT_dump_tensors)));
-    cli_say(c, "%s written\n", cli_text(c, OPT_dump_tensors));
+    if (c->json)
+        cli_print_json(json_pack("{s:s}", "written", cli_text(c, OPT_dump_tensors)), false);
+    else
+        cli_say(c, "%s written\n", cli_text(c, OPT_dump_tensors));
     return 0;
 }

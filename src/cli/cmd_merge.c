@@ -1,5 +1,7 @@
 /* nunchi merge: a model and its adapters as one folder, for engines that know no adapters. */
 /* SPDX-License-Identifier: MIT */
+#include <jansson.h>
+
 #include "base/arena.h"
 #include "cli/cli.h"
 #include "nunchi/nunchi.h"
@@ -20,6 +22,9 @@ int cmd_merge(struct cli *c)
     for (size_t i = 0; i + 1 < n; i++)
         TRY(ask_lora(c, words[i], &loras[i]));
     TRY(nun_merge(model, loras, n - 1, words[n - 1]));
-    cli_say(c, "%s: %s with %zu adapter%s\n", words[n - 1], model, n - 1, n > 2 ? "s" : "");
+    if (c->json)
+        cli_print_json(json_pack("{s:s, s:i}", "model", words[n - 1], "adapters", (int)n - 1), false);
+    else
+        cli_say(c, "%s: %s with %zu adapter%s\n", words[n - 1], model, n - 1, n > 2 ? "s" : "");
     return 0;
 }

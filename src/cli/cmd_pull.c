@@ -1,5 +1,6 @@
 /* nunchi pull: a model folder from a hub into the cache that other programs use too. */
 /* SPDX-License-Identifier: MIT */
+#include <jansson.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -25,7 +26,7 @@ int cmd_pull(struct cli *c)
         .revision = revision, .include = c->value[OPT_include].list, .n_include = (size_t)c->value[OPT_include].count,
         .progress = on_bytes, .arg = c};
     if (!repo)
-        return err_set(NUN_EARG, "nunchi pull: expected a model, as org/name");
+        return cli_missing(c, "a model, as org/name");
     TRY(cli_no_more_words(c));
     if (!o.cache)
         return err_set(NUN_EARG, "pull: no place for the cache: set HF_HUB_CACHE");
@@ -34,6 +35,9 @@ int cmd_pull(struct cli *c)
     int rc = nun_hub_pull(repo, &o, folder, sizeof folder);
     term_bar_end();
     TRY(rc);
-    puts(folder);
+    if (c->json)
+        cli_print_json(json_pack("{s:s, s:s}", "model", repo, "folder", folder), false);
+    else
+        puts(folder);
     return 0;
 }

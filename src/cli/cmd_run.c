@@ -131,7 +131,7 @@ static int read_question(struct cli *c, struct question *q)
         TRY(take_stdin(c, q));
     TRY(buf_error(&q->prompt));
     if (!q->prompt.len && !q->images)
-        return err_set(NUN_EARG, "nunchi run: expected a prompt or a picture, found neither");
+        return err_set(NUN_EARG, "run: expected a prompt or a picture, found neither; see nunchi run -h");
     return 0;
 }
 

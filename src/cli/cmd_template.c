@@ -9,7 +9,14 @@
 #include "nunchi/nunchi.h"
 #include "nunchi/tools.h"
 
-static int single(const struct nun_template *t)
+/* Text of a model as JSON: only UTF-8 has a form there. */
+static int text_json(const char *text, size_t len, json_t **out)
+{
+    *out = json_pack("{s:s%}", "text", text, len);
+    return *out ? 0 : err_set(NUN_EFORMAT, "the rendered text is not UTF-8");
+}
+
+static int single(const struct cli *c, const struct nun_template *t)
 {
     struct buf context;
     char *text;
@@ -20,9 +27,15 @@ static int single(const struct nun_template *t)
         rc = nun_template_render(t, buf_cstr(&context), context.len, &text, &len);
     buf_free(&context);
     TRY(rc);
-    term_write(stdout, text, len);
+    json_t *answer = NULL;
+    if (c->json)
+        rc = text_json(text, len, &answer);
+    else
+        term_write(stdout, text, len);
+    if (answer)
+        cli_print_json(answer, false);
     nun_free(text);
-    return 0;
+    return rc;
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */
@@ -41,9 +54,9 @@ static int render(const struct nun_template *opened, const json_t *line, const c
     int rc = nun_template_render(own ? own : opened, context, len, &text, &n);
     nun_template_close(own);
     TRY(rc);
-    *out = json_pack("{s:s%}", "text", text, n);
+    rc = text_json(text, n, out);
     nun_free(text);
-    return *out ? 0 : err_set(NUN_EFORMAT, "the rendered text is not UTF-8");
+    return rc;
 }
 
 static int to_buf(const char *bytes, size_t n, void *arg)
@@ -93,7 +106,7 @@ int cmd_template(struct cli *c)
     TRY(cli_no_more_words(c));
     if (path)
         TRY(nun_template_open(path, cli_text(c, OPT_template_name), &t));
-    int rc = batch ? ask_lines(batch_line, t) : single(t);
+    int rc = batch ? ask_lines(batch_line, t) : single(c, t);
     nun_template_close(t);
     return rc;
 }

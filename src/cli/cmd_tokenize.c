@@ -9,7 +9,7 @@
 #include "nunchi/nunchi.h"
 #include "nunchi/tools.h"
 
-struct tool { struct nun_tokenizer *t; unsigned flags; bool decode; };
+struct tool { struct nun_tokenizer *t; unsigned flags; bool decode, json; };
 
 static int encode_line(const struct tool *k, const char *text, size_t len)
 {
@@ -24,7 +24,7 @@ static int encode_line(const struct tool *k, const char *text, size_t len)
     return 0;
 }
 
-static int decode_ids(const struct tool *k, const json_t *list, bool as_json)
+static int decode_ids(const struct tool *k, const json_t *list)
 {
     size_t n = json_array_size(list), len;
     char *text;
@@ -45,7 +45,7 @@ static int decode_ids(const struct tool *k, const json_t *list, bool as_json)
         rc = nun_tokenizer_decode(k->t, ids, n, k->flags & NUN_TEXT_SKIP_SPECIAL, &text, &len);
     mem_free(ids);
     TRY(rc);
-    if (as_json)
+    if (k->json)
         cli_print_json(json_stringn(text, len), false);
     else
         term_write(stdout, text, len);
@@ -65,7 +65,7 @@ static int batch_line(void *arg, struct span line)
     const struct tool *k = arg;
     json_t *v;
     TRY(parse(line, &v));
-    int rc = k->decode ? decode_ids(k, v, true)
+    int rc = k->decode ? decode_ids(k, v)
            : json_is_string(v) ? encode_line(k, json_string_value(v), json_string_length(v))
            : err_set(NUN_EFORMAT, "tokenize: expected a JSON string a line");
     json_decref(v);
@@ -82,7 +82,7 @@ static int single(const struct tool *k)
     if (rc >= 0 && k->decode)
         rc = parse(buf_view(&text), &v);
     if (rc >= 0)
-        rc = k->decode ? decode_ids(k, v, false) : encode_line(k, buf_cstr(&text), text.len);
+        rc = k->decode ? decode_ids(k, v) : encode_line(k, buf_cstr(&text), text.len);
     json_decref(v);
     buf_free(&text);
     return rc;
@@ -90,7 +90,7 @@ static int single(const struct tool *k)
 
 int cmd_tokenize(struct cli *c)
 {
-    struct tool k = {.decode = cli_flag(c, OPT_decode)};
+    struct tool k = {.decode = cli_flag(c, OPT_decode), .json = c->json || cli_flag(c, OPT_batch)};
     const char *path;
     TRY(cli_model(c, &path));
     TRY(cli_no_more_words(c));

@@ -98,7 +98,7 @@ int cmd_train(struct cli *c)
     const char *recipe = cli_word(c);
     struct watch w = {.c = c};
     if (!recipe)
-        return err_set(NUN_EARG, "nunchi train: expected a recipe, found nothing; see nunchi train -h");
+        return cli_missing(c, "a recipe");
     TRY(cli_no_more_words(c));
     struct nun_train_options o = {
         .recipe = recipe, .output = cli_text(c, OPT_output), .threads = cli_int(c, OPT_threads),

@@ -56,10 +56,14 @@ static int verify_all(struct cli *c, struct listener *l)
         .modules = cli_flag(c, OPT_verbose), .no_train = cli_flag(c, OPT_no_train), .report = on_case, .arg = l};
     int worst = 0;
     while ((l->folder = cli_word(c))) {
-        int rc = nun_verify(l->folder, &o, NULL);
-        if (rc < 0)
-            fprintf(stderr, "nunchi: %s: %s\n", l->folder, nun_error());
-        rc = rc < 0 ? 2 : rc;
+        int rc = hub_resolve(c, &l->folder);
+        if (rc >= 0)
+            rc = nun_verify(l->folder, &o, NULL);
+        if (rc < 0) {
+            err_at(rc, "%s", l->folder);
+            fprintf(stderr, "nunchi: %s\n", nun_error());
+            rc = 2;
+        }
         worst = rc > worst ? rc : worst;
     }
     return worst;
@@ -67,11 +71,12 @@ static int verify_all(struct cli *c, struct listener *l)
 
 int cmd_verify(struct cli *c)
 {
-    struct listener l = {.c = c, .cases = json_array()};
+    struct listener l = {.c = c};
     if (!c->n_words)
-        return err_set(NUN_EARG, "nunchi verify: expected a model folder, found nothing; see nunchi verify -h");
+        return cli_missing(c, "a model folder");
     if (c->n_words > 1 && cli_text(c, OPT_dump))
-        return err_set(NUN_EARG, "nunchi verify: --dump: expected one folder, found %d", c->n_words);
+        return err_set(NUN_EARG, "verify: --dump: expected one folder, found %d", c->n_words);
+    l.cases = json_array();
     int rc = verify_all(c, &l);
     if (c->json)
         cli_print_json(l.cases, true);

@@ -1,6 +1,7 @@
-/* Pages made of the rows: the man page, docs/commands.md, and completions for bash, zsh and fish. The
- * tests compare docs/commands.md with what this prints. */
+/* Pages made of the rows: the man page, docs/commands.md, completions for bash, zsh and fish, and all of it as
+ * JSON. The tests compare docs/commands.md with what this prints. */
 /* SPDX-License-Identifier: MIT */
+#include <jansson.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -127,6 +128,44 @@ int help_markdown(FILE *to)
         markdown_options(to, belongs, i);
     }
     return 0;
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static json_t *option_json(const struct cli_option *o)
+{
+    static const char *const kinds[] = {
+        [KIND_FLAG] = "flag", [KIND_INT] = "integer", [KIND_SEED] = "seed", [KIND_NUMBER] = "number",
+        [KIND_TEXT] = "text", [KIND_CHOICE] = "choice", [KIND_LIST] = "list",
+    };
+    char env[64], letter[] = {o->letter, '\0'};
+    json_t *commands = json_array();
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (everywhere(o, i) || belongs(o, i))
+            json_array_append_new(commands, json_string(cli_commands[i].name));
+    cli_env_name(o, env);
+    json_t *out = json_pack("{s:s, s:s*, s:s*, s:s, s:s*, s:s*, s:s, s:o, s:s}", "name", o->name, "letter",
+                            o->letter ? letter : NULL, "also", o->also, "kind", kinds[o->kind], "value", o->value,
+                            "default", o->fallback, "environment", env, "commands", commands, "doc", o->doc);
+    if (o->lo < o->hi)
+        json_object_set_new(out, "range", json_pack("[f, f]", o->lo, o->hi));
+    return out;
+}
+
+void help_json(int command)
+{
+    json_t *commands = json_array(), *options = json_array();
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        const struct cli_command *k = &cli_commands[i];
+        if (command >= 0 && command != i)
+            continue;
+        json_array_append_new(commands, json_pack("{s:s, s:s, s:s, s:s}", "name", k->name, "arguments", k->arguments,
+                                                  "doc", k->doc, "example", k->example));
+    }
+    for (int i = 0; i < OPT_COUNT; i++)
+        if (command < 0 || everywhere(&cli_options[i], command) || belongs(&cli_options[i], command))
+            json_array_append_new(options, option_json(&cli_options[i]));
+    cli_print_json(json_pack("{s:o, s:o}", "commands", commands, "options", options), true);
 }
 
 /* ---- completions ----------------------------------------------------------------------------- */

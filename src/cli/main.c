@@ -52,7 +52,9 @@ static int print_limits(const struct cli *c)
 static int dispatch(struct cli *c)
 {
     if (cli_flag(c, OPT_help)) {
-        if (c->has_command)
+        if (c->json)
+            help_json(c->has_command ? (int)c->command : -1);
+        else if (c->has_command)
             help_command(stdout, c->command, !c->short_help);
         else
             help_overview(stdout);

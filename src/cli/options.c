@@ -428,8 +428,7 @@ int cli_model(struct cli *c, const char **out)
 {
     const char *m = cli_given(c, OPT_model) ? cli_text(c, OPT_model) : cli_word(c);
     if (!m)
-        return err_set(NUN_EARG, "nunchi %s: expected a model, found nothing; see nunchi %s -h",
-                       cli_commands[c->command].name, cli_commands[c->command].name);
+        return cli_missing(c, "a model");
     *out = m;
     return hub_resolve(c, out);
 }
@@ -438,6 +437,12 @@ int cli_no_more_words(struct cli *c)
 {
     if (!c->n_words)
         return 0;
-    return err_set(NUN_EARG, "nunchi %s: did not expect \"%s\"; see nunchi %s -h", cli_commands[c->command].name,
+    return err_set(NUN_EARG, "%s: did not expect \"%s\"; see nunchi %s -h", cli_commands[c->command].name,
                    c->words[0], cli_commands[c->command].name);
+}
+
+int cli_missing(const struct cli *c, const char *expected)
+{
+    const char *name = cli_commands[c->command].name;
+    return err_set(NUN_EARG, "%s: expected %s, found nothing; see nunchi %s -h", name, expected, name);
 }

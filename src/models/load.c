@@ -183,6 +183,9 @@ static int load_into(struct model *m, const char *folder, const struct model_lor
         snprintf(path, sizeof path, "%s", folder);
         TRY(gguf_model_open(folder, facts_only, &m->config, &m->weights));
         TRY(model_read_config(m, path, &text, &vision));
+    } else if (!file_is_dir(folder)) {
+        return err_set(NUN_EFORMAT, "%s: expected a model folder or a GGUF file, found %s", folder,
+                       file_exists(folder) ? "another file" : "neither");
     } else {
         TRY(path_join(path, sizeof path, folder, "config.json"));
         TRY(json_load_file_limited(path, &m->config));

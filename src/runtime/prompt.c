@@ -113,7 +113,8 @@ static int check_chat(const struct nun_model *m)
 {
     if (m->chat.template && m->tokenizer)
         return 0;
-    return err_set(NUN_EUNSUP, "chat: this model's folder has no %s", m->tokenizer ? "chat template" : "tokenizer");
+    return err_set(NUN_EUNSUP, "%s: there is no %s in this folder", m->model->folder ? m->model->folder : "model",
+                   m->tokenizer ? "chat template" : "tokenizer");
 }
 
 static void swap_ids(struct ids *a, struct ids *b)

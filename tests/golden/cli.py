@@ -11,38 +11,11 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-NUNCHI = os.path.abspath(sys.argv[1])
+sys.dont_write_bytecode = True
+from driver import NUNCHI, ROOT, Skipped, check, contains, mistake, nunchi, run_cases, shared  # noqa: E402
+
 MODEL = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "models" / "scenes"
-COMMANDS = "run chat train eval verify bench inspect convert quantize init data tokenize template grammar help".split()
-
-
-def nunchi(*args, stdin=b"", env=None, status=0):
-    """Runs the command; returns (stdout, stderr) as text once the exit status is the one expected."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("NUNCHI_")}
-    done = subprocess.run([NUNCHI, *map(str, args)], input=stdin, env={**clean, **(env or {})}, cwd=ROOT, timeout=100,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = done.stdout.decode(), done.stderr.decode()
-    check(done.returncode == status, "%s: status %d, expected %d: %s" % (args, done.returncode, status, err))
-    return out, err
-
-
-class Failed(Exception):
-    pass
-
-
-class Skipped(Exception):
-    pass
-
-
-def check(true, sentence):
-    if not true:
-        raise Failed(sentence)
-
-
-def contains(text, *parts):
-    for part in parts:
-        check(part in text, "expected %r in %r" % (part, text[:2000]))
+COMMANDS = re.findall(r"^COMMAND\((\w+)", (ROOT / "src/cli/commands.def").read_text(), re.M)
 
 
 def need_model():
@@ -147,13 +120,6 @@ def case_cpu_mask():
 # ---- mistakes --------------------------------------------------------------------------------------
 
 
-def mistake(*args, says, stdin=b"", env=None):
-    out, err = nunchi(*args, status=2, stdin=stdin, env=env)
-    check(out == "", "an error wrote to stdout: %r" % out)
-    check(err.startswith("nunchi: ") and err.count("\n") == 1, "not one sentence: %r" % err)
-    contains(err, *says)
-
-
 def case_unknown_command():
     mistake("rnu", says=["unknown command rnu", "did you mean run?"])
     mistake("frobnicate", says=["unknown command frobnicate; see nunchi -h"])
@@ -244,13 +210,6 @@ def case_full_disk():
 # ---- files that others made ------------------------------------------------------------------------
 
 
-def shared(path):
-    full = ROOT.parent / "shared" / path
-    if not full.exists():
-        raise Skipped("no ../shared/%s" % path)
-    return full
-
-
 def safetensors(path):
     data = pathlib.Path(path).read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
@@ -316,10 +275,10 @@ def case_convert_there_and_back():
         check(says(model) == says(d / "tiny.gguf") == says(d / "back"), "a conversion changes what the model says")
         ids = [nunchi("tokenize", m, stdin="a\u00e9 \U0001f600".encode())[0] for m in (model, d / "tiny.gguf", d / "back")]
         check(ids[0] == ids[1] == ids[2], "tokenizers differ: %s" % ids)
-        mistake("convert", model, d / "tiny.gguf", says="is there already")
-        mistake("convert", model, says="where to put it")
-        mistake("convert", model, d / "x.gguf", "--dtype", "Q9", says="Q4_K_M")
-        mistake("convert", model, d / "x", "--dtype", "Q4_0", says="F32, F16 or BF16")
+        mistake("convert", model, d / "tiny.gguf", says=["is there already"])
+        mistake("convert", model, says=["where to put it"])
+        mistake("convert", model, d / "x.gguf", "--dtype", "Q9", says=["Q4_K_M"])
+        mistake("convert", model, d / "x", "--dtype", "Q4_0", says=["F32, F16 or BF16"])
         check(not (d / "x.gguf").exists() and not (d / "x").exists(), "a refused conversion leaves something behind")
 
 
@@ -335,7 +294,7 @@ def case_quantize():
         tensors = {t["name"]: t["dtype"] for t in json.loads(nunchi("inspect", d / "Q4_K_M.gguf", "--json")[0])["tensors"]}
         check(tensors["blk.0.ffn_up.weight"] == "Q4_K" and tensors["output.weight"] == "Q6_K" and tensors["output_norm.weight"] == "F32",
               str(tensors))
-        mistake("quantize", model, d / "y.gguf", says="Q4_K_M")
+        mistake("quantize", model, d / "y.gguf", says=["Q4_K_M"])
 
 
 def case_init():
@@ -347,7 +306,7 @@ def case_init():
         a, b, c = ((p / "model.safetensors").read_bytes() for p in (model, d / "again", d / "other"))
         check(a == b, "the same seed gives other weights")
         check(a != c, "another seed gives the same weights")
-        mistake("init", "llama-9z", d / "z", says="llama-tiny")
+        mistake("init", "llama-9z", d / "z", says=["llama-tiny"])
 
 
 def case_verify():
@@ -698,23 +657,5 @@ def case_foreign_pictures():
     check(a["all"]["share"] >= 0.85, "foreign pictures: %s" % a["all"])
 
 
-def main():
-    failed = 0
-    for name, case in list(globals().items()):
-        if not name.startswith("case_"):
-            continue
-        try:
-            case()
-            print("[       OK ] cli_%s" % name[5:])
-        except Skipped as reason:
-            print("[  SKIPPED ] cli_%s" % name[5:])
-            print(reason)
-        except (Failed, subprocess.TimeoutExpired, ValueError, KeyError) as reason:
-            failed += 1
-            print("[  FAILED  ] cli_%s" % name[5:])
-            print(reason)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases("cli", dict(globals())))

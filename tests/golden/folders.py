@@ -7,37 +7,15 @@ import http.server
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import threading
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.dont_write_bytecode = True
+from driver import ROOT, Skipped, check, nunchi, run_cases  # noqa: E402
+
 FIXTURES = ROOT.parent / "shared" / "fixtures"
-NUNCHI = os.path.abspath(sys.argv[1])
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Failed(Exception):
-    pass
-
-
-class Skipped(Exception):
-    pass
-
-
-def check(true, sentence):
-    if not true:
-        raise Failed(sentence)
-
-
-def nunchi(*args, status=0, env=None, stdin=b""):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("NUNCHI_", "HF_")) and "proxy" not in k.lower()}
-    done = subprocess.run([NUNCHI, *map(str, args)], cwd=ROOT, timeout=100, input=stdin, env={**clean, **(env or {})},
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = done.stdout.decode(), done.stderr.decode()
-    check(done.returncode == status, "%s: status %d, expected %d: %s" % (args, done.returncode, status, err))
-    return out, err
 
 
 def fixture(name):
@@ -236,7 +214,7 @@ def case_pull_as_huggingface_hub_keeps_it():
         check((s.repo / "blobs" / sha).exists(), "large files are named by their SHA-256")
         check(not list((s.repo / "blobs").glob("*.incomplete")), "leftovers")
         before = len(s.hub.requests)
-        s.pull()
+        check(json.loads(s.pull("--json")[0]) == {"model": "org/name", "folder": str(folder)}, "pull --json")
         check(all(r[0] == "HEAD" or "/api/" in r[1] for r in s.hub.requests[before:]), "fetched again what is there")
         listing = json.loads(nunchi("list", "--json", env=s.env)[0])
         check(len(listing) == 1 and listing[0]["model"] == "org/name" and listing[0]["revision"] == "main" and
@@ -311,19 +289,5 @@ def case_pull_options():
         check(folder.startswith(str(cache)), folder)
 
 
-def main():
-    failed = 0
-    for name, case in [(k, v) for k, v in globals().items() if k.startswith("case_")]:
-        try:
-            case()
-            print("[       OK ] folders_%s" % name[5:])
-        except Skipped as why:
-            print("[  SKIPPED ] folders_%s\n%s" % (name[5:], why))
-        except (Failed, subprocess.TimeoutExpired, ValueError, KeyError, OSError) as why:
-            failed += 1
-            print("[  FAILED  ] folders_%s\n%s" % (name[5:], why))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases("folders", dict(globals())))
