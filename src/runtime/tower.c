@@ -47,7 +47,9 @@ void tower_normalize(float *x, int n)
 /* Classes that the model has itself. */
 static int own_classes(const struct model *m)
 {
-    return m->conv.n_blocks ? m->conv.classes : m->facts.classifies ? m->vision.facts.labels : 0;
+    if (m->conv.n_blocks)
+        return m->conv.head_w ? m->conv.classes : 0;
+    return m->facts.classifies ? m->vision.facts.labels : 0;
 }
 
 static void to_probabilities(float *x, int n, bool independent)

@@ -454,6 +454,34 @@ static void gated(void **state)
     model_free(l.m);
 }
 
+/* A convolutional net without its head has vectors and no classes. */
+static void headless(void **state)
+{
+    struct nun_tower *t;
+    struct nun_tower_info info;
+    char path[300];
+    struct nun_image image = {.file = path};
+    json_t *config = NULL;
+    struct model *m;
+    float got[VALUES];
+    skip_without("resnet-basic");
+    check_ok(json_load_file_limited(FIXTURES "resnet-basic/config.json", &config));
+    json_array_set_new(json_object_get(config, "architectures"), 0, json_string("ResNetModel"));
+    check_ok(model_init(config, 3, &m));
+    json_decref(config);
+    make_folder("resnet-basic");
+    check_ok(model_save(m, place, DT_F32));
+    model_free(m);
+    t = tower(place, NUN_F32, 1);
+    nun_tower_info(t, &info);
+    assert_true(info.classes == 0 && info.width > 0 && info.width < VALUES);
+    snprintf(path, sizeof path, FIXTURES "resnet-basic/verify/wide.png");
+    check_ok(nun_tower_embed(t, &image, 1, true, got));
+    check_fails(NUN_EUNSUP, "no classes", nun_tower_classify(t, &image, 1, got));
+    nun_tower_close(t);
+    file_remove_tree(place);
+}
+
 /* ---- failing allocations ------------------------------------------------------------------- */
 
 static int classify_once(void *arg)
@@ -486,7 +514,7 @@ int main(void)
         ON(classes, "vit"), ON(classes, "dinov2"), ON(classes, "swin"), ON(classes, "convnext"), ON(classes, "resnet-basic"),
         ON(padded_pairs, "siglip"), ON(padded_pairs, "siglip2"), cmocka_unit_test(clip_pair),
         ON(company, "vit"), ON(company, "dinov2"), ON(company, "swin"), ON(company, "convnext"), ON(company, "siglip2"), ON(company, "clip"), ON(company, "vit-mae"),
-        ON(learns, "vit-mae"), ON(learns, "swin"), ON(learns, "dinov2"), cmocka_unit_test(gated), cmocka_unit_test(torture),
+        ON(learns, "vit-mae"), ON(learns, "swin"), ON(learns, "dinov2"), cmocka_unit_test(gated), cmocka_unit_test(headless), cmocka_unit_test(torture),
     };
     return cmocka_run_group_tests_name("tower", tests, NULL, NULL);
 }
