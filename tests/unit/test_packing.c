@@ -17,6 +17,8 @@ static struct trainer trainer;
 static struct recipe recipe;
 static struct scene_fonts *fonts;
 
+static const char *config_file;
+
 static int open_all(void **state)
 {
     json_t *config;
@@ -30,7 +32,7 @@ static int open_all(void **state)
     if (rc >= 0)
         rc = tokenizer_train_bpe(&text, 1, &how, &trainer.tokenizer);
     if (rc >= 0)
-        rc = json_load_file_limited("tests/data/train/tour-config.json", &config);
+        rc = json_load_file_limited(config_file, &config);
     if (rc >= 0) {
         rc = model_init(config, 5, &trainer.model);
         json_decref(config);
@@ -174,5 +176,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_packed_question_is_as_if_alone),
                                        cmocka_unit_test(micro_batches_make_the_big_batch)};
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    config_file = "tests/data/train/tour-config.json";
+    int failed = cmocka_run_group_tests_name("in the sequence", tests, open_all, close_all);
+    config_file = "tests/data/train/beside-config.json";
+    return failed + cmocka_run_group_tests_name("beside it", tests, open_all, close_all);
 }
