@@ -26,21 +26,34 @@ float32, with how many greedy tokens agree. *Stored*: over all cases of small mo
 *Live*: over the config variants that `scripts/check_families.py` makes anew with transformers, as many as are in brackets:
 boolean keys that change the arithmetic both ways, odd head counts, windows shorter than the prompt. Empty: not measured so.
 
+Those that see are once more in the second table: their tower, and what becomes of a picture (a row of `src/models/sights.def`,
+[howto-add-vision-family.md](howto-add-vision-family.md) says how to add one). A family whose config names another tower of the
+list takes that one.
+
 | architecture | `model_type` | GGUF | blocks | stored | live |
 |---|---|---|---|---|---|
+"""
+SEEING = """
+## Those that see
+
+| architecture | tower | a picture becomes | stored |
+|---|---|---|---|
 """
 STORED, LIVE = 4, 5
 
 
 def rows_of(table):
+    """Families as (architecture, model type, GGUF, blocks), and those that see as (architecture, tower, sight)."""
     out = subprocess.run([table], check=True, capture_output=True, text=True).stdout
-    return [line.split("\t") for line in out.splitlines()]
+    rows = [line.split("\t") for line in out.splitlines()]
+    return [r[:4] for r in rows if r[1]], [(r[0], *r[4:]) for r in rows if len(r) > 5]
 
 
 def old_measures(column):
     if not PAGE.exists():
         return {}
-    cells = [line.strip("\n")[2:-2].split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    text = PAGE.read_text().partition(SEEING)[0]
+    cells = [line.strip("\n")[2:-2].split(" | ") for line in text.splitlines() if line.startswith("| `")]
     return {c[0].strip("`"): c[column].strip() for c in cells if len(c) > column}
 
 
@@ -83,9 +96,11 @@ def main():
         stored.update(new_measures(a.nunchi, a.fixtures, False))
     if a.nunchi and a.models:
         live.update(new_measures(a.nunchi, a.models, True))
+    families, seeing = rows_of(a.table)
     lines = [f"| `{arch}` | `{kind}` | {gguf} | {blocks} | {stored.get(arch, '')} | {live.get(arch, '')} |"
-             for arch, kind, gguf, blocks in rows_of(a.table)]
-    page = HEAD + "\n".join(sorted(lines)) + "\n"
+             for arch, kind, gguf, blocks in families]
+    sights = [f"| {arch if ' ' in arch else f'`{arch}`'} | {tower} | {sight} | {stored.get(arch, '')} |" for arch, tower, sight in seeing]
+    page = HEAD + "\n".join(sorted(lines)) + "\n" + SEEING + "\n".join(sorted(sights)) + "\n"
     if a.check:
         if not PAGE.exists() or PAGE.read_text() != page:
             sys.exit("docs/families.md is not what the tables say: run scripts/families_doc.py")

@@ -1,11 +1,13 @@
 /* Every family row as a line of text, from the tables themselves: architecture, model type, GGUF names, what its
- * blocks are. For scripts/families_doc.py, which makes docs/families.md of it. */
+ * blocks are; of those that see also their tower and what a picture becomes. For scripts/families_doc.py, which makes
+ * docs/families.md of it. */
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <string.h>
 
 #include "models/conv_rows.h"
 #include "models/gguf_map.h"
+#include "models/sight.h"
 
 static const char *sep;
 
@@ -192,6 +194,70 @@ static void say_blocks(const struct family_row *f)
         printf("; with a vision tower");
 }
 
+/* ---- seeing ---- */
+
+static const struct stack_row *tower_of(const struct family_row *f)
+{
+    const char *type = f->vision.model_type ? f->vision.model_type : f->model_type;
+    const struct stack_row *s = NULL;
+    return f->vision.config && stack_find(type, "table", &s) >= 0 ? s : NULL;
+}
+
+static void say_tower_stack(const struct stack_row *s)
+{
+    printf("`%s`: ", s->model_type);
+    sep = "";
+    say_tower(s);
+    if (weight_of(s, NN_near_w))
+        say_mixers(s);
+    say_norms(s);
+    if (weight_of(s, NN_class_w))
+        say("a class token");
+    if (weight_of(s, NN_pos_w))
+        say(s->fixed.stretch ? "learned positions, resampled for other grids" : "learned positions");
+    if (s->fixed.rope[0].kind != NN_ROPE_none)
+        say("rope by rows and columns");
+    if (READS(s, window_side) && !weight_of(s, NN_near_w))
+        say("windows");
+    say_channel(s);
+}
+
+static void say_sight(const struct family_row *f, const struct stack_row *tower)
+{
+    const struct sight_row *own = tower && f->kind == FAMILY_DECODER && tower->sight ? tower->sight : f->sight;
+    if (own)
+        printf("`%s`: %s", own->name, own->doc);
+    else if (f->kind == FAMILY_CONTRASTIVE)
+        printf("a vector, to compare with those of texts");
+    else
+        printf("%s", f->fixed.classifies ? "scores of classes" : f->more[0].config ? "states, and its hidden patches guessed" : "states");
+}
+
+static void say_seeing(const struct family_row *f)
+{
+    const struct stack_row *tower = tower_of(f);
+    if (!tower && !f->sight && !f->conv)
+        return;
+    if (tower)
+        say_tower_stack(tower);
+    else
+        printf("%s", f->conv ? f->conv->doc : "none");
+    printf("\t");
+    say_sight(f, tower);
+}
+
+/* Towers that see in a way of their own, whatever the family. */
+static void print_towers(void)
+{
+    for (const struct stack_row *const *s = stack_rows; *s; s++) {
+        if (!(*s)->sight)
+            continue;
+        printf("any over `%s`\t\t\t\t", (*s)->model_type);
+        say_tower_stack(*s);
+        printf("\t`%s`: %s\n", (*s)->sight->name, (*s)->sight->doc);
+    }
+}
+
 int main(void)
 {
     for (const struct family_row *const *f = family_rows; *f; f++) {
@@ -199,7 +265,10 @@ int main(void)
         say_gguf((*f)->architecture);
         printf("\t");
         say_blocks(*f);
+        printf("\t");
+        say_seeing(*f);
         printf("\n");
     }
+    print_towers();
     return 0;
 }
