@@ -78,6 +78,35 @@ static void lay_rows(const struct nun_timeline *t, int32_t *pos, int32_t *spans,
     }
 }
 
+/* The rows beside the sequence in the order in which they are kept, and what each token sees of them. */
+static int build_beside(struct watching *w, const struct nun_timeline *t, struct g_tensor *images, struct arena *arena, struct nn_sight *out)
+{
+    int n = (int)t->ids.n, total = 0, shown = 0, from = 0, behind;
+    for (size_t i = 0; i < t->n_placed; i++) {
+        total += t->placed[i].picture->side.rows;
+        shown += t->placed[i].picture->side.shown;
+    }
+    int32_t *at = arena_array(arena, (size_t)total + 1, 4), *spans = arena_array(arena, 2 * (size_t)n, 4), *lit = arena_array(arena, (size_t)n, 4);
+    if (!at || !spans || !lit)
+        return NUN_ENOMEM;
+    behind = shown;
+    for (size_t i = 0; i < t->n_placed; i++) {
+        const struct picture *p = t->placed[i].picture;
+        from += p->n_features;
+        for (int r = 0; r < p->side.rows; r++)
+            at[r < p->side.shown ? t->placed[i].row + r : behind++] = from + r;
+        from += p->side.rows;
+    }
+    for (int i = 0; i < n; i++) {
+        struct kv_row row;
+        lit[i] = look_row(t, i, &row) ? i : -1;
+        memcpy(spans + 2 * i, row.sees, sizeof row.sees);
+    }
+    *out = (struct nn_sight){.rows = g_gather_rows(w->g, images, input(w->g, DT_I32, SHAPE1(total), at)), .n = total,
+                             .spans = input(w->g, DT_I32, SHAPE3(1, n, 2), spans), .lit = input(w->g, DT_I32, SHAPE1(n), lit)};
+    return 0;
+}
+
 static int build_text(struct watching *w, const struct nun_timeline *t, struct g_tensor *images, struct arena *arena)
 {
     const struct model *m = w->c->m->model;
@@ -92,7 +121,12 @@ static int build_text(struct watching *w, const struct nun_timeline *t, struct g
     for (int i = 0; i < n; i++)
         if (t->place[i].feature >= 0)
             at[next++] = i;
-    struct model_text in = {.seq = {.batch = 1, .tokens = n, .pos = input(w->g, DT_I32, SHAPE1(n), pos),
+    struct nn_sight sight;
+    bool beside = images && t->placed[0].picture->side.rows > 0;
+    if (beside)
+        TRY(build_beside(w, t, images, arena, &sight));
+    images = next ? images : NULL;
+    struct model_text in = {.seq = {.batch = 1, .sight = beside ? &sight : NULL, .tokens = n, .pos = input(w->g, DT_I32, SHAPE1(n), pos),
                                     .spans = input(w->g, DT_I32, SHAPE3(1, n, 4), spans),
                                     .freq = by_row ? input(w->g, DT_F32, SHAPE2(n, pairs), freq) : NULL},
                             .ids = input(w->g, DT_I32, SHAPE1(n), t->ids.at), .images = images,
@@ -117,7 +151,7 @@ static size_t gather(const struct watching *w, const char *path, float *out, siz
     const struct model *m = w->c->m->model;
     bool tower = strstr(path, "vision") || strstr(path, "visual");
     const void *stack = tower ? (const void *)&m->vision : &m->text;
-    int layer = block_of(path);
+    int layer = tower && m->vision.facts.tiles.most ? -1 : block_of(path); /* towers of tiles order their rows otherwise */
     size_t n = 0;
     for (int i = 0; layer >= 0 && i < w->n; i++) {
         const struct watched *s = &w->seen[i];
