@@ -13,10 +13,14 @@ static const struct weight_row mllama_weights[] = {
     {NN_conn_1_b, "multi_modal_projector.bias"},
 };
 
+static const struct respelling newer_names[] = {
+    {"language_model.lm_head.", "lm_head."}, {"language_model.model.", "model.language_model."}, {"vision_model.", "model.vision_model."},
+    {"multi_modal_projector.", "model.multi_modal_projector."}, {NULL, NULL}};
+
 const struct family_row family_mllama = {
     "MllamaForConditionalGeneration", "mllama", FAMILY_DECODER,
     {"text_config", "language_model.", "mllama_text_model"}, {"vision_config", "vision_model.", "mllama_vision_model"},
-    ROWS(mllama_fields), NULL, ROWS(mllama_weights), {.feature_layers = {-1}, .n_feature_layers = 1}, .sight = &sight_tiles_beside};
+    ROWS(mllama_fields), NULL, ROWS(mllama_weights), {.feature_layers = {-1}, .n_feature_layers = 1}, .sight = &sight_tiles_beside, .respell = newer_names};
 
 /* The decoder alone: it sees nothing. */
 const struct family_row family_mllama_text = DECODER_FAMILY("MllamaForCausalLM", "mllama_text_model");
