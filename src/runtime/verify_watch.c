@@ -209,8 +209,6 @@ static int look(struct watching *w, const struct nun_timeline *t, struct arena *
 int verify_watch(struct verify_case *c, const struct nun_timeline *t, struct arena *arena)
 {
     const struct sight_row *sight = c->m->model->family->sight;
-    if (sight && sight->side) /* what lies beside a sequence is not laid here */
-        return 0;
     if (!c->v->o->modules || !sight || !t->place || sight->words || !json_object_get(json_object_get(c->json, "expected"), "modules"))
         return 0;
     for (size_t i = 0; i < t->n_placed; i++)
