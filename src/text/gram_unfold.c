@@ -133,6 +133,8 @@ static int key_enum(struct place *p)
 
 static int list_of(const struct place *p)
 {
+    if (json_array_size(p->value) > LIMIT_OF(grammar_names)) /* each is looked at beside each other */
+        return schema_refuse(p->u->s, p->at, p->key, "more schemas than the limit grammar_names allows");
     if (json_is_array(p->value) && json_array_size(p->value))
         return 0;
     return schema_refuse(p->u->s, p->at, p->key, "expected a list of schemas");

@@ -17,7 +17,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf first, second;
     if (json_parse_span(span_of(data, size), "input", &a) != 0)
         return 0;
-    if (write_text(a, &first) == 0) {
+    int rc = write_text(a, &first);
+    json_decref(a);
+    if (rc == 0) {
         if (json_parse_span(buf_view(&first), "output", &b) != 0 || write_text(b, &second) != 0)
             __builtin_trap();
         if (!span_eq(buf_view(&first), buf_view(&second)))
@@ -25,7 +27,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buf_free(&second);
     }
     buf_free(&first);
-    json_decref(a);
     json_decref(b);
     return 0;
 }

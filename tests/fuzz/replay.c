@@ -1,6 +1,7 @@
 /* Replays a corpus through one fuzz target: each argument is a file or a folder of files. With
  * -mutate=N each file is also tried with N random edits, a smoke test where no fuzzing engine is at
- * hand. Linked with one fuzz_*.c; libFuzzer brings its own main instead. */
+ * hand; -hostile=PARSER feeds the target that parser's rows of hostile.def instead. Linked with one
+ * fuzz_*.c; libFuzzer brings its own main instead. */
 /* SPDX-License-Identifier: MIT */
 #include <stdint.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "hostile.h"
 
 #define INPUT_MAX ((size_t)64 << 20)
 
@@ -89,6 +91,8 @@ static int run_folder(const char *dir)
 int main(int argc, char **argv)
 {
     int rc = 0;
+    if (argc == 2 && strncmp(argv[1], "-hostile=", 9) == 0)
+        return hostile_run(argv[1] + 9);
     for (int i = 1; i < argc && rc == 0; i++) {
         if (strncmp(argv[i], "-mutate=", 8) == 0)
             mutations = strtoul(argv[i] + 8, NULL, 10);
