@@ -36,6 +36,7 @@ weight_when_fn W_QK_NORM;        /* facts.qk_norm */
 weight_when_fn W_ONE_NORM;       /* parallel wiring without facts.two_norms */
 weight_when_fn W_TWO_NORMS;      /* any other */
 weight_when_fn W_HEAD;           /* facts.use_head */
+weight_when_fn W_TOWER_NORM;     /* unless a decoder reads states before it, and the file leaves it out */
 weight_when_fn W_CONNECTOR_BIAS; /* connector facts */
 weight_when_fn W_NEWLINE;        /* facts of the family: newline */
 weight_when_fn W_CONV_BIAS;      /* facts.ssm.conv_bias */

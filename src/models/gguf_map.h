@@ -55,12 +55,21 @@ struct gguf_extra { const char *name; int n; float at[1024]; }; /* rope factors:
 struct gguf_out { const struct gguf_arch *arch; const char *place; const json_t *config; struct gguf_meta *meta;
                   struct gguf_extra extra[2]; int n_extra; };
 
+/* A length of the processor that the tower's file says: its key, and the processor's, itself or inside an object. */
+struct gguf_side { const char *gguf, *key, *inner; };
+
 /* A tower in a file of its own: what it needs to become a model with its decoder's. */
 struct gguf_sight {
-    const char *decoder;               /* architecture of the decoder's file alone */
+    const char *decoders[5];           /* architectures of the decoder's file alone; NULL behind the last */
+    const char *text_key;              /* of the decoder's config in the whole; NULL: text_config */
     const char *text_from, *text_to;   /* how names of the decoder begin, alone and in the whole */
-    const char *token[2], *token_key[2]; /* placeholders of pictures and videos, and the config keys of their ids */
-    const char *processor[2];          /* for pictures and videos, as JSON; patch and colours are in the file */
+    const char *token[3], *token_key[3]; /* placeholders of pictures and videos, and what stands around them, with the config keys of their ids */
+    const char *lifted[3];             /* facts of the tower's file that are the whole's */
+    const char *whole;                 /* config keys of the whole of which no file speaks, as JSON; may be NULL */
+    const char *width_of;              /* the tensor one of whose sides is the decoder's width, */
+    int width_at;                      /* and which */
+    const char *processor[2];          /* for pictures and videos, as JSON; colours are in the file */
+    struct gguf_side sides[6];
 };
 /* In names that a tower's rows give: features of inner layers, and the second frame of a patch. */
 #define GGUF_DEEP "deepstack_merger_list"
@@ -102,6 +111,7 @@ int gguf_read_gemma2(struct gguf_in *in), gguf_write_gemma2(struct gguf_out *out
 int gguf_read_gemma3(struct gguf_in *in), gguf_write_gemma3(struct gguf_out *out);
 int gguf_read_sections(struct gguf_in *in), gguf_read_woven_sections(struct gguf_in *in);
 int gguf_read_window_tower(struct gguf_in *in), gguf_read_deep_tower(struct gguf_in *in);
+int gguf_read_clip_tower(struct gguf_in *in), gguf_read_intern_tower(struct gguf_in *in);
 int gguf_read_gpt2(struct gguf_in *in), gguf_write_gpt2(struct gguf_out *out);
 int gguf_read_phi3(struct gguf_in *in), gguf_write_phi3(struct gguf_out *out);
 int gguf_read_smollm3(struct gguf_in *in), gguf_write_smollm3(struct gguf_out *out);

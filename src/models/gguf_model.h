@@ -13,6 +13,8 @@ int gguf_model_open(const char *path, bool facts_only, json_t **config, struct s
 /* The tower of a second file becomes part of a model that was opened from a first: *config and *weights are then those of
  * both, or untouched. */
 int gguf_sight_add(const char *text_path, const char *path, json_t **config, struct safetensors **weights);
+/* Are there towers that go with this decoder? */
+bool gguf_sight_exists(const char *decoder);
 /* What a preprocessor_config.json would say of pictures, or of videos; the caller's. */
 int gguf_sight_processor(const char *path, bool video, json_t **out);
 int gguf_model_open_bytes(struct span file, const char *place, json_t **config, struct safetensors **weights);

@@ -371,8 +371,92 @@ static const struct gguf_fact position_rows[] = {{"v.position_embd.weight", "num
      "\"size\": {\"shortest_edge\": 65536, \"longest_edge\": 16777216}}",                                                             \
      "{\"video_processor_type\": \"Qwen3VLVideoProcessor\", \"merge_size\": 2, \"temporal_patch_size\": 2, "                        \
      "\"size\": {\"shortest_edge\": 4096, \"longest_edge\": 25165824}}"}
-static const struct gguf_sight qwen2_sight = {"Qwen2ForCausalLM", "", "", PLACEHOLDERS, QWEN2_PROCESSORS};
-static const struct gguf_sight qwen3_sight = {"Qwen3ForCausalLM", "model.", "model.language_model.", PLACEHOLDERS, QWEN3_PROCESSORS};
+static const struct gguf_sight qwen2_sight = {
+    {"Qwen2ForCausalLM"}, NULL, "", "", PLACEHOLDERS, .width_of = "visual.merger.mlp.2.weight",
+    .processor = QWEN2_PROCESSORS, .sides = {{"vision.patch_size", "patch_size"}}};
+static const struct gguf_sight qwen3_sight = {
+    {"Qwen3ForCausalLM"}, NULL, "model.", "model.language_model.", PLACEHOLDERS, .width_of = "model.visual.merger.linear_fc2.weight",
+    .processor = QWEN3_PROCESSORS, .sides = {{"vision.patch_size", "patch_size"}}};
+
+/* ---- towers of squares: CLIP's and SigLIP's, InternViT ----------------------------------------- */
+
+static const struct gguf_fact square_facts[] = {
+    {"vision.block_count", "num_hidden_layers", GF_INT, NAN},
+    {"vision.attention.head_count", "num_attention_heads", GF_INT, NAN},
+    {"vision.embedding_length", "hidden_size", GF_INT, NAN},
+    {"vision.feed_forward_length", "intermediate_size", GF_INT, NAN},
+    {"vision.image_size", "image_size", GF_INT, NAN},
+    {"vision.patch_size", "patch_size", GF_INT, NAN},
+    {"vision.attention.layer_norm_epsilon", "layer_norm_eps", GF_FLOAT, NAN},
+};
+static const struct gguf_fact merge_fact[] = {{"vision.projector.scale_factor", "scale_factor", GF_INT, 2}};
+static const struct gguf_fact intern_facts[] = {
+    {"v.blk.0.attn_q.bias", "qkv_bias", GF_PRESENT, NAN},
+    {"v.blk.0.attn_q_norm.weight", "qk_normalization", GF_PRESENT, NAN},
+};
+
+#define ENCODER_TOWER(p)                                                        \
+    {"v.class_embd", p "embeddings.class_embedding", GL_AS_IS},                 \
+    {"v.patch_embd", p "embeddings.patch_embedding", GL_AS_IS},                 \
+    {"v.position_embd", p "embeddings.position_embedding", GL_AS_IS},           \
+    {"v.pre_ln", p "pre_layrnorm", GL_AS_IS},                                   \
+    {"v.blk.%d.ln1", p "encoder.layers.%d.layer_norm1", GL_AS_IS},              \
+    {"v.blk.%d.ln2", p "encoder.layers.%d.layer_norm2", GL_AS_IS},              \
+    {"v.blk.%d.attn_q", p "encoder.layers.%d.self_attn.q_proj", GL_AS_IS},      \
+    {"v.blk.%d.attn_k", p "encoder.layers.%d.self_attn.k_proj", GL_AS_IS},      \
+    {"v.blk.%d.attn_v", p "encoder.layers.%d.self_attn.v_proj", GL_AS_IS},      \
+    {"v.blk.%d.attn_out", p "encoder.layers.%d.self_attn.out_proj", GL_AS_IS},  \
+    {"v.blk.%d.ffn_up", p "encoder.layers.%d.mlp.fc1", GL_AS_IS},               \
+    {"v.blk.%d.ffn_down", p "encoder.layers.%d.mlp.fc2", GL_AS_IS},             \
+    {"v.post_ln", p "post_layernorm", GL_AS_IS}
+static const struct gguf_name llava_tower[] = {
+    ENCODER_TOWER("vision_tower.vision_model."),
+    {"mm.0", "multi_modal_projector.linear_1", GL_AS_IS},
+    {"mm.2", "multi_modal_projector.linear_2", GL_AS_IS},
+};
+static const struct gguf_name idefics3_tower[] = {
+    ENCODER_TOWER("model.vision_model."),
+    {"mm.model.fc", "model.connector.modality_projection.proj", GL_AS_IS},
+};
+static const struct gguf_name intern_tower[] = {
+    {"v.class_embd", "vision_model.embeddings.class_embedding", GL_AS_IS},
+    {"v.patch_embd", "vision_model.embeddings.patch_embedding", GL_AS_IS},
+    {"v.position_embd.weight", "vision_model.embeddings.position_embedding", GL_AS_IS},
+    {"v.blk.%d.ln1", "vision_model.encoder.layers.%d.norm1", GL_AS_IS},
+    {"v.blk.%d.ln2", "vision_model.encoder.layers.%d.norm2", GL_AS_IS},
+    {"v.blk.%d.ls1.weight", "vision_model.encoder.layers.%d.ls1", GL_AS_IS},
+    {"v.blk.%d.ls2.weight", "vision_model.encoder.layers.%d.ls2", GL_AS_IS},
+    {"v.blk.%d.attn_q_norm", "vision_model.encoder.layers.%d.attn.q_norm", GL_AS_IS},
+    {"v.blk.%d.attn_k_norm", "vision_model.encoder.layers.%d.attn.k_norm", GL_AS_IS},
+    {"v.blk.%d.attn_q", "vision_model.encoder.layers.%d.attn.q", GL_AS_IS},
+    {"v.blk.%d.attn_k", "vision_model.encoder.layers.%d.attn.k", GL_AS_IS},
+    {"v.blk.%d.attn_v", "vision_model.encoder.layers.%d.attn.v", GL_AS_IS},
+    {"v.blk.%d.attn_out", "vision_model.encoder.layers.%d.attn.proj", GL_AS_IS},
+    {"v.blk.%d.ffn_up", "vision_model.encoder.layers.%d.mlp.fc1", GL_AS_IS},
+    {"v.blk.%d.ffn_down", "vision_model.encoder.layers.%d.mlp.fc2", GL_AS_IS},
+    {"mm.model.mlp.0", "mlp1.0", GL_AS_IS},
+    {"mm.model.mlp.1", "mlp1.1", GL_AS_IS},
+    {"mm.model.mlp.3", "mlp1.3", GL_AS_IS},
+};
+
+static const struct gguf_sight llava_sight = {
+    {"LlamaForCausalLM", "MistralForCausalLM"}, NULL, "", "language_model.", {"<image>"}, {"image_token_index"}, {"vision_feature_layer"},
+    "{\"vision_feature_select_strategy\": \"default\", \"projector_hidden_act\": \"gelu\"}",
+    "multi_modal_projector.linear_2.weight", 0,
+    {"{\"image_processor_type\": \"CLIPImageProcessor\", \"resample\": 3}"},
+    {{"vision.image_size", "size", "shortest_edge"}, {"vision.image_size", "crop_size", "height"}, {"vision.image_size", "crop_size", "width"}}};
+static const struct gguf_sight intern_sight = {
+    {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"}, "llm_config", "", "language_model.", {"<IMG_CONTEXT>"},
+    {"img_context_token_id"}, {"downsample_ratio"}, "{\"select_layer\": -1, \"ps_version\": \"v2\"}", "mlp1.3.weight", 0,
+    {"{\"image_processor_type\": \"GotOcr2ImageProcessor\", \"crop_to_patches\": true, \"min_patches\": 1, \"max_patches\": 12, "
+     "\"resample\": 3}"},
+    {{"vision.image_size", "size", "height"}, {"vision.image_size", "size", "width"}, {"vision.preproc_min_tiles", "min_patches"},
+     {"vision.preproc_max_tiles", "max_patches"}}};
+static const struct gguf_sight idefics3_sight = {
+    {"LlamaForCausalLM"}, NULL, "model.", "model.text_model.", {"<image>"}, {"image_token_id"}, {"scale_factor"}, NULL,
+    "model.connector.modality_projection.proj.weight", 0,
+    {"{\"image_processor_type\": \"Idefics3ImageProcessor\", \"do_image_splitting\": true, \"resample\": 1}"},
+    {{"vision.preproc_image_size", "size", "longest_edge"}, {"vision.image_size", "max_image_size", "longest_edge"}}};
 
 /* ---- architectures ----------------------------------------------------------------------------- */
 
@@ -463,5 +547,11 @@ const struct gguf_arch gguf_archs[] = {
     {"clip", "Qwen3VLForConditionalGeneration", "qwen3_vl", "projector_type=qwen3vl_merger", false,
      "{\"hidden_act\": \"gelu_pytorch_tanh\", \"temporal_patch_size\": 2}", {SET(tower_facts), SET(later_tower_facts), SET(position_rows)},
      {SET(qwen3_tower)}, gguf_read_deep_tower, NULL, &qwen3_sight},
+    {"clip", "LlavaForConditionalGeneration", "llava", "projector_type=mlp", false, "{}", {SET(square_facts)}, {SET(llava_tower)},
+     gguf_read_clip_tower, NULL, &llava_sight},
+    {"clip", "InternVLChatModel", "internvl_chat", "projector_type=internvl", false, "{\"hidden_act\": \"gelu\"}",
+     {SET(square_facts), SET(merge_fact), SET(intern_facts)}, {SET(intern_tower)}, gguf_read_intern_tower, NULL, &intern_sight},
+    {"clip", "Idefics3ForConditionalGeneration", "idefics3", "projector_type=idefics3", false,
+     "{\"hidden_act\": \"gelu_pytorch_tanh\"}", {SET(square_facts), SET(merge_fact)}, {SET(idefics3_tower)}, NULL, NULL, &idefics3_sight},
 };
 const size_t gguf_arch_count = sizeof gguf_archs / sizeof gguf_archs[0];

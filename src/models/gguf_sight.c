@@ -15,6 +15,7 @@ struct pair {
     struct arena arena;              /* names, and what was joined */
     struct st_tensor *tensors;
     size_t n;
+    bool swapped;                    /* up is called down, as in files of 2023 */
 };
 
 static void pair_free(void *arg)
@@ -39,7 +40,7 @@ static int put_tokens(const struct gguf_sight *s, const char *text_path, json_t 
     int rc = gguf_get_array(g, "tokenizer.ggml.tokens", GGUF_STRING, &tokens);
     size_t at = 0;
     for (int64_t id = 0; rc == 0 && gguf_next_string(tokens, &at, &token); id++)
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < 3; i++)
             if (s->token[i] && span_is(token, s->token[i]))
                 json_object_set_new(config, s->token_key[i], json_integer(id));
     gguf_close(g);
@@ -47,6 +48,19 @@ static int put_tokens(const struct gguf_sight *s, const char *text_path, json_t 
         return rc;
     return json_object_get(config, s->token_key[0]) ? 0 : err_set(NUN_EFORMAT, "%s: expected the token %s for pictures in the vocabulary, found none",
                                                                  text_path, s->token[0]);
+}
+
+/* What the tower's file and the published models say of the whole. */
+static void put_whole(const struct gguf_sight *s, json_t *vision, json_t *config)
+{
+    json_t *more = s->whole ? json_loads(s->whole, 0, NULL) : json_object();
+    json_object_update(config, more);
+    json_decref(more);
+    for (size_t i = 0; i < sizeof s->lifted / sizeof *s->lifted && s->lifted[i]; i++)
+        if (json_object_get(vision, s->lifted[i])) {
+            json_object_set(config, s->lifted[i], json_object_get(vision, s->lifted[i]));
+            json_object_del(vision, s->lifted[i]);
+        }
 }
 
 /* tower: its own config, with the architecture of the whole. */
@@ -62,7 +76,8 @@ static int whole_config(const struct gguf_sight *s, const char *text_path, const
     for (const char *const *key = (const char *const[]){"bos_token_id", "eos_token_id", "pad_token_id", NULL}; *key; key++)
         if (json_object_get(decoder, *key))
             json_object_set(config, *key, json_object_get(decoder, *key));
-    json_object_set_new(config, "text_config", decoder);
+    put_whole(s, vision, config);
+    json_object_set_new(config, s->text_key ? s->text_key : "text_config", decoder);
     json_object_set_new(config, "vision_config", vision);
     int rc = put_tokens(s, text_path, config);
     if (json_check(mark) < 0)
@@ -172,9 +187,23 @@ static int add_deep(struct pair *p, const struct st_tensor *t, const char *at, c
     return err_set(NUN_EFORMAT, "%s: expected at one of the layers whose states are features", t->name);
 }
 
+/* Old writers called the matrix that widens down. */
+static bool is_swapped(const struct pair *p, const json_t *vision)
+{
+    int64_t hidden = gguf_config_int(vision, "hidden_size", 0), wide = gguf_config_int(vision, "intermediate_size", 0);
+    for (size_t i = 0; i < st_count(p->tower); i++) {
+        const struct st_tensor *t = st_at(p->tower, i);
+        if (span_ends(span_str(t->name), SPAN(".mlp.fc1.weight")))
+            return hidden != wide && t->shape.n == 2 && t->shape.d[0] == hidden && t->shape.d[1] == wide;
+    }
+    return false;
+}
+
 static int add_tower(struct pair *p, const struct st_tensor *t, const json_t *vision)
 {
     char name[256];
+    if (p->swapped && (replaced(t->name, ".mlp.fc1.", ".mlp.fc2.", name) || replaced(t->name, ".mlp.fc2.", ".mlp.fc1.", name)))
+        return add(p, t, name);
     const char *deep = strstr(t->name, GGUF_DEEP);
     bool second = replaced(t->name, GGUF_SECOND_FRAME, ".weight", name), part = strstr(t->name, ".attn.k.") || strstr(t->name, ".attn.v.");
     if (second || part)
@@ -197,6 +226,7 @@ static int add_all(struct pair *p, const struct gguf_sight *s, const json_t *vis
         snprintf(name, sizeof name, "%s%s", fits ? s->text_to : "", t->name + (fits ? from : 0));
         TRY(add(p, t, name));
     }
+    p->swapped = is_swapped(p, vision);
     for (size_t i = 0; i < st_count(p->tower); i++)
         TRY(add_tower(p, st_at(p->tower, i), vision));
     return 0;
@@ -215,12 +245,41 @@ static int sight_of_config(const json_t *config, const char *path, const struct 
     return err_set(NUN_EUNSUP, "%s: expected a tower (general.architecture clip), found a model (%s)", path, name ? name : "");
 }
 
+static bool is_decoder(const struct gguf_sight *s, const char *architecture)
+{
+    for (const char *const *d = s->decoders; *d; d++)
+        if (architecture && !strcmp(*d, architecture))
+            return true;
+    return false;
+}
+
+bool gguf_sight_exists(const char *decoder)
+{
+    for (size_t i = 0; i < gguf_arch_count; i++)
+        if (gguf_archs[i].sight && is_decoder(gguf_archs[i].sight, decoder))
+            return true;
+    return false;
+}
+
 static int check_decoder(const struct gguf_sight *s, const json_t *text, const char *path)
 {
     const char *name = json_string_value(json_array_get(json_object_get(text, "architectures"), 0));
-    if (name && !strcmp(name, s->decoder))
+    char list[160] = "";
+    if (is_decoder(s, name))
         return 0;
-    return err_set(NUN_EUNSUP, "%s: the tower belongs to a decoder of %s, the model is %s", path, s->decoder, name ? name : "");
+    for (const char *const *d = s->decoders; *d; d++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? " or " : "", *d);
+    return err_set(NUN_EUNSUP, "%s: the tower belongs to a decoder of %s, the model is %s", path, list, name ? name : "");
+}
+
+static int check_width(const struct pair *p, const struct gguf_sight *s, const json_t *text, const char *path)
+{
+    const struct st_tensor *t = st_find(p->tower, span_str(s->width_of));
+    int64_t width = gguf_config_int(text, "hidden_size", 0);
+    if (!t || t->shape.n <= s->width_at || t->shape.d[s->width_at] == width)
+        return 0; /* what is not there is missed when weights are bound */
+    return err_set(NUN_EFORMAT, "%s: the tower's features are %lld wide, the model's states %lld: the files are not a pair", path,
+                   (long long)t->shape.d[s->width_at], (long long)width);
 }
 
 /* p->tower is there; *weights is taken over on success. */
@@ -230,6 +289,7 @@ static int join(struct pair *p, const char *text_path, const char *path, const j
     json_t *whole = NULL;
     TRY(sight_of_config(tower, path, &s));
     TRY(check_decoder(s, *config, path));
+    TRY(check_width(p, s, *config, path));
     p->tensors = mem_calloc(MEM_MODEL, st_count(*weights) + st_count(p->tower) + 1, sizeof *p->tensors);
     if (!p->tensors)
         return NUN_ENOMEM;
@@ -281,11 +341,27 @@ static int put_colours(const struct gguf *g, const char *path, const char *key, 
     return 0;
 }
 
+/* Lengths that the file says; what it does not say stays as published. */
+static int put_sides(const struct gguf *g, const struct gguf_arch *arch, json_t *out)
+{
+    for (const struct gguf_side *s = arch->sight->sides; s->gguf; s++) {
+        char key[128];
+        int64_t n = 0;
+        int rc = gguf_get_int(g, gguf_key(arch, s->gguf, key), 1, 1 << 16, &n);
+        TRY(rc);
+        if (rc > 0)
+            continue;
+        if (s->inner && !json_object_get(out, s->key))
+            json_object_set_new(out, s->key, json_object());
+        json_object_set_new(s->inner ? json_object_get(out, s->key) : out, s->inner ? s->inner : s->key, json_integer(n));
+    }
+    return 0;
+}
+
 int gguf_sight_processor(const char *path, bool video, json_t **out)
 {
     const struct gguf_arch *arch;
     struct gguf *g;
-    int64_t patch = 0;
     unsigned mark = json_mark();
     TRY(gguf_open(path, &g));
     int rc = gguf_arch_of_file(g, path, &arch);
@@ -294,15 +370,13 @@ int gguf_sight_processor(const char *path, bool video, json_t **out)
     if (rc >= 0 && !text)
         rc = err_set(NUN_EUNSUP, "%s: it does not say how pictures are prepared", path);
     if (rc >= 0)
-        rc = gguf_get_int(g, "clip.vision.patch_size", 1, 1 << 12, &patch);
-    if (rc >= 0)
         rc = put_colours(g, path, "clip.vision.image_mean", "image_mean", o);
     if (rc >= 0)
         rc = put_colours(g, path, "clip.vision.image_std", "image_std", o);
-    if (rc >= 0) {
-        json_object_set_new(o, "patch_size", json_integer(patch));
+    if (rc >= 0)
+        rc = put_sides(g, arch, o);
+    if (rc >= 0)
         rc = json_check(mark);
-    }
     gguf_close(g);
     if (rc < 0)
         json_decref(o);
@@ -361,4 +435,38 @@ int gguf_read_deep_tower(struct gguf_in *in)
             json_array_append_new(list, json_integer((json_int_t)i));
     json_object_set_new(in->config, "deepstack_visual_indexes", list);
     return rc < 0 ? rc : 0;
+}
+
+/* One layer's states, or those of several joined. The tower ends behind the last that is asked for. */
+int gguf_read_clip_tower(struct gguf_in *in)
+{
+    const struct gguf_value *v = NULL;
+    bool gelu = false, silu = false;
+    if (gguf_value_find(in->g, "clip.vision.image_grid_pinpoints"))
+        return err_set(NUN_EUNSUP, "%s: pictures in tiles of several shapes (LLaVA 1.6) are not read from GGUF", in->place);
+    if (gguf_find(in->g, SPAN("mm.3.weight")))
+        return err_set(NUN_EUNSUP, "%s: a projector with norms (mlp_norm, of Yi-VL) is not one that nunchi knows", in->place);
+    TRY(gguf_get_bool(in->g, "clip.use_gelu", &gelu));
+    TRY(gguf_get_bool(in->g, "clip.use_silu", &silu));
+    json_object_set_new(in->config, "hidden_act", json_string(gelu ? "gelu" : silu ? "silu" : "quick_gelu"));
+    int rc = gguf_get_array(in->g, "clip.vision.feature_layer", GGUF_I32, &v);
+    TRY(rc);
+    json_t *layers = json_array();
+    for (size_t i = 0; rc == 0 && i < v->count; i++)
+        json_array_append_new(layers, json_integer((json_int_t)gguf_item_int(v, i)));
+    if (rc > 0)
+        json_array_append_new(layers, json_integer(-1));
+    json_object_set_new(in->config, "vision_feature_layer", layers);
+    return 0;
+}
+
+/* InternViT of 6 billion has norms without biases. */
+int gguf_read_intern_tower(struct gguf_in *in)
+{
+    int64_t step = gguf_config_int(in->config, "scale_factor", 2);
+    bool biased = gguf_find(in->g, SPAN("v.blk.0.ln1.bias")) != NULL;
+    json_object_del(in->config, "scale_factor");
+    json_object_set_new(in->config, "downsample_ratio", json_real(step > 0 ? 1.0 / (double)step : 0));
+    json_object_set_new(in->config, "norm_type", json_string(biased ? "layer_norm" : "rms_norm"));
+    return 0;
 }

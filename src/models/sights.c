@@ -3,6 +3,8 @@
 #include "models/sight.h"
 
 #include "base/err.h"
+#include "formats/gguf.h"
+#include "models/gguf_model.h"
 
 #define SIGHT(name) &sight_##name,
 const struct sight_row *const sight_rows[] = {
@@ -14,6 +16,8 @@ const struct sight_row *const sight_rows[] = {
 int sight_of(const struct model *m, const char *place, const struct sight_row **out)
 {
     *out = m->family->sight;
+    if (!*out && m->folder && gguf_is_file(m->folder) && gguf_sight_exists(m->family->architecture))
+        return err_set(NUN_EUNSUP, "%s: %s takes no pictures without the GGUF file of its tower: give it with --mmproj", place, m->folder);
     return *out ? 0 : err_set(NUN_EUNSUP, "%s: %s takes no pictures", place, m->family->architecture);
 }
 

@@ -100,8 +100,8 @@ static const struct weight_row clip_vision_weights[] = {
     {NN_pre_norm_w, "vision_model.pre_layrnorm.weight", W_ALWAYS},
     {NN_pre_norm_b, "vision_model.pre_layrnorm.bias", W_ALWAYS},
     ENCODER_LAYERS("vision_model."),
-    {NN_post_norm_w, "vision_model.post_layernorm.weight", W_ALWAYS},
-    {NN_post_norm_b, "vision_model.post_layernorm.bias", W_ALWAYS},
+    {NN_post_norm_w, "vision_model.post_layernorm.weight", W_TOWER_NORM},
+    {NN_post_norm_b, "vision_model.post_layernorm.bias", W_TOWER_NORM},
     {NN_head_w, "visual_projection.weight", W_OPTIONAL},
 };
 const struct stack_row stack_clip_vision = {

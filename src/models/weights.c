@@ -33,6 +33,7 @@ bool W_PLACES(const struct weight_ask *a) { return a->f->positions > 0; }
 bool W_MERGES(const struct weight_ask *a) { return a->f->merges; }
 bool W_CLASSES(const struct weight_ask *a) { return a->m->facts.classifies; }
 bool W_POOLER(const struct weight_ask *a) { return a->m->facts.pools && W_OPTIONAL(a); }
+bool W_TOWER_NORM(const struct weight_ask *a) { return W_OPTIONAL(a) || a->m->family->kind != FAMILY_DECODER || a->m->facts.tower_norm; }
 bool W_OWN(const struct weight_ask *a) { return !a->f->layer[a->layer].share; }
 
 /* ---- one weight ---------------------------------------------------------------------------- */

@@ -90,7 +90,10 @@ static int open_processor(struct nun_model *m, const char *mmproj)
 {
     TRY(processor_of(mmproj, false, &m->preprocess));
     m->has_preprocess = true;
-    return m->model->facts.video_token ? processor_of(mmproj, true, &m->video_preprocess) : 0;
+    if (m->model->facts.video_token)
+        TRY(processor_of(mmproj, true, &m->video_preprocess));
+    count_tile(m);
+    return 0;
 }
 
 /* The placeholder's id, where the vocabulary alone has it. */
