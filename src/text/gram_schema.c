@@ -184,7 +184,8 @@ static int write_rule(struct schema *s, uint32_t id)
     struct gram_expr *any = ex_new(&s->b, EX_ALT);
     int rc = copy && any ? 0 : NUN_ENOMEM;
     if (rc >= 0) {
-        memcpy(copy, lits, n);
+        if (n) /* none: there is nothing to copy from */
+            memcpy(copy, lits, n);
         rc = schema_unfold(s, copy, n / sizeof *lits, &list);
     }
     for (uint32_t i = 0; i < list.list.n && rc >= 0; i++) {
