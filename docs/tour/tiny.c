@@ -6,8 +6,8 @@
  * against the engine, so neither can go stale.
  *
  *   cc -O2 docs/tour/tiny.c -o tiny -lpng -lm
- *   ./tiny models/scenes examples/scene1.png "Is there a red circle?"
- *   ./tiny models/scenes examples/scene1.png "Is there a red circle?" --teach "no" 20
+ *   ./tiny models/scenes examples/stars.png "Is there a red circle?"
+ *   ./tiny models/scenes examples/stars.png "Is there a red circle?" --teach "no" 20
  *
  * Shapes: T rows (tokens or patches), H width, D head width, V vocabulary. Row-major, last index fastest.
  * The order of understanding: 1 memory, 2 JSON, 3 weights, 4 tokens, 5 pictures, 6 the five layers and their

@@ -159,9 +159,9 @@ size_t nun_timeline_length(const struct nun_timeline *t); /* positions, computed
 const int32_t *nun_timeline_tokens(const struct nun_timeline *t, size_t *n);
 /* What stands in a timeline, before anything of it is computed. */
 struct nun_measure {
-    size_t tokens, picture_tokens;     /* all; of them, features of pictures */
+    size_t tokens, picture_tokens;     /* all; of them, places of pictures */
     size_t pictures, context;          /* how many; most positions */
-    size_t weight_bytes, state_bytes;  /* as stored; key/value pages of these tokens */
+    size_t weight_bytes, state_bytes;  /* as stored; key/value pages of these tokens, and of pictures beside them */
     size_t encoder_bytes;              /* buffers of the picture encoder while it runs; 0: nothing is left to encode */
 };
 int nun_timeline_measure(struct nun_timeline *t, struct nun_measure *out);

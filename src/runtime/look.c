@@ -56,6 +56,11 @@ bool look_row(const struct nun_timeline *t, int64_t at, struct kv_row *row)
     return p != NULL;
 }
 
+int32_t look_rows(const struct nun_timeline *t)
+{
+    return looks(t) ? rows_of(t, t->n_placed, blind(t)) : 0;
+}
+
 /* Pictures whose rows have to be there for positions up to `to`. */
 static size_t wanted(const struct nun_timeline *t, int64_t to)
 {

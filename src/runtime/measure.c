@@ -8,7 +8,7 @@ static void tell_picture(const struct placed *at, struct nun_picture_measure *ou
     const struct preprocess_plan *p = &at->picture->plan;
     *out = (struct nun_picture_measure){
         .width = p->width, .height = p->height, .frames = p->frames, .tiles = p->tiles, .columns = p->columns, .rows = p->rows,
-        .overview = p->overview >= 0, .tile_width = p->tile_width, .tile_height = p->tile_height, .tokens = (size_t)at->picture->n_features,
+        .overview = p->overview >= 0, .tile_width = p->tile_width, .tile_height = p->tile_height, .tokens = (size_t)at->picture->n_tokens,
         .position = (size_t)at->at, .encoded = at->picture->features != NULL};
 }
 
@@ -39,11 +39,11 @@ static int encoder_bytes(struct nun_timeline *t, size_t *out)
 int nun_timeline_measure(struct nun_timeline *t, struct nun_measure *out)
 {
     const struct nun_model *m = t->m;
-    size_t pages = (t->ids.n + KV_PAGE - 1) / KV_PAGE;
+    size_t pages = (t->ids.n + KV_PAGE - 1) / KV_PAGE, side = ((size_t)look_rows(t) + KV_PAGE - 1) / KV_PAGE;
     *out = (struct nun_measure){.tokens = t->ids.n, .pictures = t->n_placed, .context = (size_t)m->context};
     for (size_t i = 0; i < t->n_placed; i++)
-        out->picture_tokens += (size_t)t->placed[i].picture->n_features;
-    out->state_bytes = pages * page_block_bytes(&m->pages);
+        out->picture_tokens += (size_t)t->placed[i].picture->n_tokens;
+    out->state_bytes = pages * page_block_bytes(&m->pages) + side * page_block_bytes(&m->sides);
     out->weight_bytes = m->model->weights ? st_total_bytes(m->model->weights) : 0;
     return encoder_bytes(t, &out->encoder_bytes);
 }

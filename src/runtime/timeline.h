@@ -73,6 +73,8 @@ bool timeline_unseen(const struct nun_timeline *t, int64_t to);
 int timeline_see(struct nun_timeline *t, int64_t to);
 /* The range of kept rows that a position sees, into row; returns whether it stands behind a picture. */
 bool look_row(const struct nun_timeline *t, int64_t at, struct kv_row *row);
+/* All rows that its pictures have kept, or will have. */
+int32_t look_rows(const struct nun_timeline *t);
 /* Where positions before the first picture see all pictures and these have changed: what was computed is forgotten. */
 void look_follow(struct nun_timeline *t);
 /* Pictures were taken from the end. */

@@ -86,7 +86,10 @@ int main(void)
                                            "mixtral", "qwen2-moe", "qwen3-moe", "olmoe", "deepseek-v2", "deepseek-v3",
                                            "llama-gptq", "llama-gptq-act", "llama-gptq-v2", "llama-awq", "llama-bnb-nf4",
                                            "llama-bnb-int8", "llama-ct-pack", "llama-ct-fp8", "llama-fp8-block",
-                                           "bert", "bert-encoder", "roberta", "blt", "mllama"};
+                                           "bert", "bert-encoder", "roberta", "blt", "mllama",
+                                           "llava-next", "llava-onevision", "video-llava", "gemma3", "paligemma", "paligemma2",
+                                           "internvl2", "internvl2-internlm2", "internvl-hf", "nvlm-d", "pixtral", "mistral3",
+                                           "idefics2", "idefics3", "smolvlm", "blip2", "instructblip", "fuyu"};
     enum { FAMILIES = sizeof families / sizeof families[0] };
     struct CMUnitTest tests[FAMILIES + 2] = {cmocka_unit_test(dump), cmocka_unit_test(wrong_model)};
     for (size_t i = 0; i < FAMILIES; i++)
