@@ -170,8 +170,9 @@ static void read_ids(struct gguf_in *in)
 
 int gguf_to_config(const struct gguf *g, const struct gguf_arch *arch, const char *place, json_t **out)
 {
+    json_t *config;
+    TRY(json_parse_span(span_str(arch->constants), place, &config));
     unsigned mark = json_mark();
-    json_t *config = json_loads(arch->constants, 0, NULL);
     struct gguf_in in = {g, arch, place, config};
     json_object_set_new(config, "architectures", json_pack("[s]", arch->architecture));
     json_object_set_new(config, "model_type", json_string(arch->model_type));

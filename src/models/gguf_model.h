@@ -17,6 +17,9 @@ int gguf_sight_add(const char *text_path, const char *path, json_t **config, str
 bool gguf_sight_exists(const char *decoder);
 /* What a preprocessor_config.json would say of pictures, or of videos; the caller's. */
 int gguf_sight_processor(const char *path, bool video, json_t **out);
+/* The same of two files in memory, both read here. */
+int gguf_sight_open_bytes(struct span text, struct span tower, json_t **config, struct safetensors **weights);
+int gguf_sight_processor_bytes(struct span tower, bool video, json_t **out);
 int gguf_model_open_bytes(struct span file, const char *place, json_t **config, struct safetensors **weights);
 
 /* What a tensor of the file should be stored as: the caller's choice by name and shape (GGUF's). */

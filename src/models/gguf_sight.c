@@ -6,8 +6,12 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "models/families.h"
 #include "models/gguf_map.h"
 #include "models/gguf_model.h"
+
+/* The decoder's file, and the tower's. */
+struct pair_files { const struct gguf *text; const char *text_path, *path; };
 
 /* What keeps the tensors of both. */
 struct pair {
@@ -31,31 +35,25 @@ static void pair_free(void *arg)
 /* ---- config ------------------------------------------------------------------------------------ */
 
 /* Ids of the placeholders, by their spelling in the decoder's vocabulary; one that is not there is left out. */
-static int put_tokens(const struct gguf_sight *s, const char *text_path, json_t *config)
+static int put_tokens(const struct gguf_sight *s, const struct gguf *g, const char *text_path, json_t *config)
 {
-    struct gguf *g;
     const struct gguf_value *tokens = NULL;
     struct span token;
-    TRY(gguf_open(text_path, &g));
     int rc = gguf_get_array(g, "tokenizer.ggml.tokens", GGUF_STRING, &tokens);
     size_t at = 0;
     for (int64_t id = 0; rc == 0 && gguf_next_string(tokens, &at, &token); id++)
         for (int i = 0; i < 3; i++)
             if (s->token[i] && span_is(token, s->token[i]))
                 json_object_set_new(config, s->token_key[i], json_integer(id));
-    gguf_close(g);
     if (rc < 0)
         return rc;
     return json_object_get(config, s->token_key[0]) ? 0 : err_set(NUN_EFORMAT, "%s: expected the token %s for pictures in the vocabulary, found none",
                                                                  text_path, s->token[0]);
 }
 
-/* What the tower's file and the published models say of the whole. */
-static void put_whole(const struct gguf_sight *s, json_t *vision, json_t *config)
+/* What the tower's file says of the whole. */
+static void lift(const struct gguf_sight *s, json_t *vision, json_t *config)
 {
-    json_t *more = s->whole ? json_loads(s->whole, 0, NULL) : json_object();
-    json_object_update(config, more);
-    json_decref(more);
     for (size_t i = 0; i < sizeof s->lifted / sizeof *s->lifted && s->lifted[i]; i++)
         if (json_object_get(vision, s->lifted[i])) {
             json_object_set(config, s->lifted[i], json_object_get(vision, s->lifted[i]));
@@ -64,10 +62,12 @@ static void put_whole(const struct gguf_sight *s, json_t *vision, json_t *config
 }
 
 /* tower: its own config, with the architecture of the whole. */
-static int whole_config(const struct gguf_sight *s, const char *text_path, const json_t *text, const json_t *tower, json_t **out)
+static int whole_config(const struct gguf_sight *s, const struct pair_files *files, const json_t *text, const json_t *tower, json_t **out)
 {
+    json_t *config;
+    TRY(json_parse_span(span_str(s->whole ? s->whole : "{}"), files->path, &config));
     unsigned mark = json_mark();
-    json_t *config = json_object(), *decoder = json_copy((json_t *)(uintptr_t)text), *vision = json_copy((json_t *)(uintptr_t)tower);
+    json_t *decoder = json_copy((json_t *)(uintptr_t)text), *vision = json_copy((json_t *)(uintptr_t)tower);
     json_object_set(config, "architectures", json_object_get(tower, "architectures"));
     json_object_set(config, "model_type", json_object_get(tower, "model_type"));
     json_object_del(vision, "architectures");
@@ -76,10 +76,10 @@ static int whole_config(const struct gguf_sight *s, const char *text_path, const
     for (const char *const *key = (const char *const[]){"bos_token_id", "eos_token_id", "pad_token_id", NULL}; *key; key++)
         if (json_object_get(decoder, *key))
             json_object_set(config, *key, json_object_get(decoder, *key));
-    put_whole(s, vision, config);
+    lift(s, vision, config);
     json_object_set_new(config, s->text_key ? s->text_key : "text_config", decoder);
     json_object_set_new(config, "vision_config", vision);
-    int rc = put_tokens(s, text_path, config);
+    int rc = put_tokens(s, files->text, files->text_path, config);
     if (json_check(mark) < 0)
         rc = NUN_ENOMEM; /* not that a token is missing */
     if (rc < 0)
@@ -283,22 +283,22 @@ static int check_width(const struct pair *p, const struct gguf_sight *s, const j
 }
 
 /* p->tower is there; *weights is taken over on success. */
-static int join(struct pair *p, const char *text_path, const char *path, const json_t *tower, json_t **config, struct safetensors **weights)
+static int join(struct pair *p, const struct pair_files *files, const json_t *tower, json_t **config, struct safetensors **weights)
 {
     const struct gguf_sight *s;
     json_t *whole = NULL;
-    TRY(sight_of_config(tower, path, &s));
-    TRY(check_decoder(s, *config, path));
-    TRY(check_width(p, s, *config, path));
+    TRY(sight_of_config(tower, files->path, &s));
+    TRY(check_decoder(s, *config, files->path));
+    TRY(check_width(p, s, *config, files->path));
     p->tensors = mem_calloc(MEM_MODEL, st_count(*weights) + st_count(p->tower) + 1, sizeof *p->tensors);
     if (!p->tensors)
         return NUN_ENOMEM;
-    TRY(whole_config(s, text_path, *config, tower, &whole));
+    TRY(whole_config(s, files, *config, tower, &whole));
     struct safetensors *both = NULL;
     p->text = *weights;
     int rc = add_all(p, s, tower);
     if (rc >= 0)
-        rc = st_open_views(path, p->tensors, p->n, p, pair_free, &both);
+        rc = st_open_views(files->path, p->tensors, p->n, p, pair_free, &both);
     if (rc < 0) {
         p->text = NULL;
         json_decref(whole);
@@ -310,20 +310,56 @@ static int join(struct pair *p, const char *text_path, const char *path, const j
     return 0;
 }
 
-int gguf_sight_add(const char *text_path, const char *path, json_t **config, struct safetensors **weights)
+/* Takes the tower's tensors over, whatever happens. */
+static int add_opened(const struct pair_files *files, const json_t *tower, struct safetensors *tensors, json_t **config,
+                      struct safetensors **weights)
 {
     struct pair *p = mem_calloc(MEM_MODEL, 1, sizeof *p);
-    json_t *tower = NULL;
-    if (!p)
+    if (!p) {
+        st_close(tensors);
         return NUN_ENOMEM;
+    }
+    p->tower = tensors;
     arena_init(&p->arena, MEM_MODEL, 0);
-    int rc = gguf_model_open(path, false, &tower, &p->tower);
-    if (rc >= 0)
-        rc = join(p, text_path, path, tower, config, weights);
-    json_decref(tower);
+    int rc = join(p, files, tower, config, weights);
     if (rc < 0)
         pair_free(p);
     return rc < 0 ? rc : 0;
+}
+
+int gguf_sight_add(const char *text_path, const char *path, json_t **config, struct safetensors **weights)
+{
+    struct gguf *g;
+    json_t *tower = NULL;
+    struct safetensors *tensors = NULL;
+    TRY(gguf_open(text_path, &g));
+    int rc = gguf_model_open(path, false, &tower, &tensors);
+    if (rc >= 0)
+        rc = add_opened(&(struct pair_files){g, text_path, path}, tower, tensors, config, weights);
+    json_decref(tower);
+    gguf_close(g);
+    return rc;
+}
+
+int gguf_sight_open_bytes(struct span text, struct span file, json_t **config, struct safetensors **weights)
+{
+    struct gguf *g;
+    json_t *tower = NULL;
+    struct safetensors *tensors = NULL;
+    TRY(gguf_model_open_bytes(text, "decoder", config, weights));
+    int rc = gguf_open_bytes(text, "decoder", &g);
+    if (rc >= 0) {
+        rc = gguf_model_open_bytes(file, "tower", &tower, &tensors);
+        if (rc >= 0)
+            rc = add_opened(&(struct pair_files){g, "decoder", "tower"}, tower, tensors, config, weights);
+        gguf_close(g);
+    }
+    json_decref(tower);
+    if (rc < 0) {
+        json_decref(*config);
+        st_close(*weights);
+    }
+    return rc;
 }
 
 /* ---- the processor ----------------------------------------------------------------------------- */
@@ -358,31 +394,46 @@ static int put_sides(const struct gguf *g, const struct gguf_arch *arch, json_t 
     return 0;
 }
 
-int gguf_sight_processor(const char *path, bool video, json_t **out)
+static int processor_of(const struct gguf *g, const char *path, bool video, json_t **out)
 {
     const struct gguf_arch *arch;
-    struct gguf *g;
+    json_t *o;
+    TRY(gguf_arch_of_file(g, path, &arch));
+    const char *text = arch->sight ? arch->sight->processor[video] : NULL;
+    if (!text)
+        return err_set(NUN_EUNSUP, "%s: it does not say how %s are prepared", path, video ? "videos" : "pictures");
+    TRY(json_parse_span(span_str(text), path, &o));
     unsigned mark = json_mark();
-    TRY(gguf_open(path, &g));
-    int rc = gguf_arch_of_file(g, path, &arch);
-    const char *text = rc >= 0 && arch->sight ? arch->sight->processor[video] : NULL;
-    json_t *o = text ? json_loads(text, 0, NULL) : NULL;
-    if (rc >= 0 && !text)
-        rc = err_set(NUN_EUNSUP, "%s: it does not say how pictures are prepared", path);
-    if (rc >= 0)
-        rc = put_colours(g, path, "clip.vision.image_mean", "image_mean", o);
+    int rc = put_colours(g, path, "clip.vision.image_mean", "image_mean", o);
     if (rc >= 0)
         rc = put_colours(g, path, "clip.vision.image_std", "image_std", o);
     if (rc >= 0)
         rc = put_sides(g, arch, o);
     if (rc >= 0)
         rc = json_check(mark);
-    gguf_close(g);
     if (rc < 0)
         json_decref(o);
     else
         *out = o;
     return rc < 0 ? rc : 0;
+}
+
+int gguf_sight_processor(const char *path, bool video, json_t **out)
+{
+    struct gguf *g;
+    TRY(gguf_open(path, &g));
+    int rc = processor_of(g, path, video, out);
+    gguf_close(g);
+    return rc;
+}
+
+int gguf_sight_processor_bytes(struct span file, bool video, json_t **out)
+{
+    struct gguf *g;
+    TRY(gguf_open_bytes(file, "tower", &g));
+    int rc = processor_of(g, "tower", video, out);
+    gguf_close(g);
+    return rc;
 }
 
 /* ---- what the rows cannot say ------------------------------------------------------------------ */
@@ -413,11 +464,19 @@ int gguf_read_woven_sections(struct gguf_in *in)
     return read_sections(in, true);
 }
 
+static int few_layers(const struct gguf_in *in, const struct gguf_value *v)
+{
+    if (v->count <= MAX_LAYERS)
+        return 0;
+    return err_set(NUN_EFORMAT, "%s: %.*s: expected at most %d layers, found %zu", in->place, (int)v->key.len, v->key.ptr, MAX_LAYERS, v->count);
+}
+
 /* Every n-th layer sees all patches. */
 int gguf_read_window_tower(struct gguf_in *in)
 {
     int64_t every = 0, layers = gguf_config_int(in->config, "depth", 0);
     TRY(gguf_get_int(in->g, "clip.vision.n_wa_pattern", 1, 1 << 12, &every));
+    layers = layers > MAX_LAYERS ? MAX_LAYERS : layers; /* more are refused with the config */
     json_t *list = json_array();
     for (int64_t i = every; every && i <= layers; i += every)
         json_array_append_new(list, json_integer(i - 1));
@@ -429,6 +488,8 @@ int gguf_read_deep_tower(struct gguf_in *in)
 {
     const struct gguf_value *v = NULL;
     int rc = gguf_get_array(in->g, "clip.vision.is_deepstack_layers", GGUF_BOOL, &v);
+    if (rc == 0)
+        TRY(few_layers(in, v));
     json_t *list = json_array();
     for (size_t i = 0; rc == 0 && i < v->count; i++)
         if (gguf_item_bool(v, i))
@@ -451,6 +512,8 @@ int gguf_read_clip_tower(struct gguf_in *in)
     json_object_set_new(in->config, "hidden_act", json_string(gelu ? "gelu" : silu ? "silu" : "quick_gelu"));
     int rc = gguf_get_array(in->g, "clip.vision.feature_layer", GGUF_I32, &v);
     TRY(rc);
+    if (rc == 0)
+        TRY(few_layers(in, v));
     json_t *layers = json_array();
     for (size_t i = 0; rc == 0 && i < v->count; i++)
         json_array_append_new(layers, json_integer((json_int_t)gguf_item_int(v, i)));
