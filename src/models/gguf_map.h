@@ -65,7 +65,8 @@ struct gguf_sight {
     const char *text_from, *text_to;   /* how names of the decoder begin, alone and in the whole */
     const char *token[3], *token_key[3]; /* placeholders of pictures and videos, and what stands around them, with the config keys of their ids */
     const char *lifted[3];             /* facts of the tower's file that are the whole's */
-    const char *whole;                 /* config keys of the whole of which no file speaks, as JSON; may be NULL */
+    const char *whole;                 /* config keys of the whole of which no file speaks, as JSON; may be NULL. Where it has a
+                                        * model_type, the row's is the tower's */
     const char *width_of;              /* the tensor one of whose sides is the decoder's width, */
     int width_at;                      /* and which */
     const char *processor[2];          /* for pictures and videos, as JSON; colours are in the file */
@@ -112,6 +113,7 @@ int gguf_read_gemma3(struct gguf_in *in), gguf_write_gemma3(struct gguf_out *out
 int gguf_read_sections(struct gguf_in *in), gguf_read_woven_sections(struct gguf_in *in);
 int gguf_read_window_tower(struct gguf_in *in), gguf_read_deep_tower(struct gguf_in *in);
 int gguf_read_clip_tower(struct gguf_in *in), gguf_read_intern_tower(struct gguf_in *in);
+int gguf_read_pixtral_tower(struct gguf_in *in);
 int gguf_read_gpt2(struct gguf_in *in), gguf_write_gpt2(struct gguf_out *out);
 int gguf_read_phi3(struct gguf_in *in), gguf_write_phi3(struct gguf_out *out);
 int gguf_read_smollm3(struct gguf_in *in), gguf_write_smollm3(struct gguf_out *out);

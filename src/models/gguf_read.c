@@ -141,11 +141,12 @@ static int mla_partner(struct view *v, const struct fit *f, const struct st_tens
 
 static int push_tensor(struct view *v, const struct st_tensor *t)
 {
-    static const char *const aside[] = {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"};
+    static const char *const aside[] = {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight",
+                                       "v.token_embd.img_break"};
     struct fit f;
     for (size_t i = 0; i < sizeof aside / sizeof aside[0]; i++)
         if (!strcmp(t->name, aside[i]))
-            return 0; /* read into the config */
+            return 0; /* read into the config; the last is a row of the decoder's embedding again */
     if (!find_row(v->arch, span_str(t->name), &f))
         return err_set(NUN_EUNSUP, "%s: tensor \"%s\" is not one that %s has", v->place, t->name, v->arch->architecture);
     if (gguf_name_holes(f.row->hf) > gguf_name_holes(f.row->gguf))

@@ -439,12 +439,42 @@ static const struct gguf_name intern_tower[] = {
     {"mm.model.mlp.3", "mlp1.3", GL_AS_IS},
 };
 
+static const struct gguf_fact native_facts[] = {
+    {"vision.block_count", "num_hidden_layers", GF_INT, NAN},
+    {"vision.attention.head_count", "num_attention_heads", GF_INT, NAN},
+    {"vision.embedding_length", "hidden_size", GF_INT, NAN},
+    {"vision.feed_forward_length", "intermediate_size", GF_INT, NAN},
+    {"vision.image_size", "image_size", GF_INT, NAN},
+    {"vision.patch_size", "patch_size", GF_INT, NAN},
+};
+static const struct gguf_name pixtral_tower[] = {
+    {"v.patch_embd", "vision_tower.patch_conv", GL_AS_IS},
+    {"v.pre_ln", "vision_tower.ln_pre", GL_AS_IS},
+    {"v.blk.%d.ln1", "vision_tower.transformer.layers.%d.attention_norm", GL_AS_IS},
+    {"v.blk.%d.attn_q", "vision_tower.transformer.layers.%d.attention.q_proj", GL_ROPE_Q},
+    {"v.blk.%d.attn_k", "vision_tower.transformer.layers.%d.attention.k_proj", GL_ROPE_K},
+    {"v.blk.%d.attn_v", "vision_tower.transformer.layers.%d.attention.v_proj", GL_AS_IS},
+    {"v.blk.%d.attn_out", "vision_tower.transformer.layers.%d.attention.o_proj", GL_AS_IS},
+    {"v.blk.%d.ln2", "vision_tower.transformer.layers.%d.ffn_norm", GL_AS_IS},
+    {"v.blk.%d.ffn_gate", "vision_tower.transformer.layers.%d.feed_forward.gate_proj", GL_AS_IS},
+    {"v.blk.%d.ffn_up", "vision_tower.transformer.layers.%d.feed_forward.up_proj", GL_AS_IS},
+    {"v.blk.%d.ffn_down", "vision_tower.transformer.layers.%d.feed_forward.down_proj", GL_AS_IS},
+    {"mm.1", "multi_modal_projector.linear_1", GL_AS_IS},
+    {"mm.2", "multi_modal_projector.linear_2", GL_AS_IS},
+};
+
 static const struct gguf_sight llava_sight = {
     {"LlamaForCausalLM", "MistralForCausalLM"}, NULL, "", "language_model.", {"<image>"}, {"image_token_index"}, {"vision_feature_layer"},
     "{\"vision_feature_select_strategy\": \"default\", \"projector_hidden_act\": \"gelu\"}",
     "multi_modal_projector.linear_2.weight", 0,
     {"{\"image_processor_type\": \"CLIPImageProcessor\", \"resample\": 3}"},
     {{"vision.image_size", "size", "shortest_edge"}, {"vision.image_size", "crop_size", "height"}, {"vision.image_size", "crop_size", "width"}}};
+static const struct gguf_sight pixtral_sight = {
+    {"LlamaForCausalLM", "MistralForCausalLM"}, NULL, "", "language_model.", {"[IMG]"}, {"image_token_index"}, {"vision_feature_layer"},
+    "{\"model_type\": \"llava\", \"vision_feature_select_strategy\": \"full\", \"projector_hidden_act\": \"gelu\"}",
+    "multi_modal_projector.linear_2.weight", 0,
+    {"{\"image_processor_type\": \"PixtralImageProcessor\", \"resample\": 3}"},
+    {{"vision.image_size", "size", "longest_edge"}, {"vision.patch_size", "patch_size"}}};
 static const struct gguf_sight intern_sight = {
     {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"}, "llm_config", "", "language_model.", {"<IMG_CONTEXT>"},
     {"img_context_token_id"}, {"downsample_ratio"}, "{\"select_layer\": -1, \"ps_version\": \"v2\"}", "mlp1.3.weight", 0,
@@ -549,6 +579,8 @@ const struct gguf_arch gguf_archs[] = {
      {SET(qwen3_tower)}, gguf_read_deep_tower, NULL, &qwen3_sight},
     {"clip", "LlavaForConditionalGeneration", "llava", "projector_type=mlp", false, "{}", {SET(square_facts)}, {SET(llava_tower)},
      gguf_read_clip_tower, NULL, &llava_sight},
+    {"clip", "LlavaForConditionalGeneration", "pixtral", "projector_type=pixtral", true, "{}", {SET(native_facts)}, {SET(pixtral_tower)},
+     gguf_read_pixtral_tower, NULL, &pixtral_sight},
     {"clip", "InternVLChatModel", "internvl_chat", "projector_type=internvl", false, "{\"hidden_act\": \"gelu\"}",
      {SET(square_facts), SET(merge_fact), SET(intern_facts)}, {SET(intern_tower)}, gguf_read_intern_tower, NULL, &intern_sight},
     {"clip", "Idefics3ForConditionalGeneration", "idefics3", "projector_type=idefics3", false,

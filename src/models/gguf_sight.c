@@ -69,9 +69,11 @@ static int whole_config(const struct gguf_sight *s, const struct pair_files *fil
     unsigned mark = json_mark();
     json_t *decoder = json_copy((json_t *)(uintptr_t)text), *vision = json_copy((json_t *)(uintptr_t)tower);
     json_object_set(config, "architectures", json_object_get(tower, "architectures"));
-    json_object_set(config, "model_type", json_object_get(tower, "model_type"));
     json_object_del(vision, "architectures");
-    json_object_del(vision, "model_type");
+    if (!json_object_get(config, "model_type")) {
+        json_object_set(config, "model_type", json_object_get(tower, "model_type"));
+        json_object_del(vision, "model_type");
+    }
     json_object_del(decoder, "architectures");
     for (const char *const *key = (const char *const[]){"bos_token_id", "eos_token_id", "pad_token_id", NULL}; *key; key++)
         if (json_object_get(decoder, *key))
@@ -237,8 +239,9 @@ static int add_all(struct pair *p, const struct gguf_sight *s, const json_t *vis
 static int sight_of_config(const json_t *config, const char *path, const struct gguf_sight **out)
 {
     const char *name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
-    for (size_t i = 0; i < gguf_arch_count; i++)
-        if (gguf_archs[i].sight && name && !strcmp(gguf_archs[i].architecture, name)) {
+    const char *type = json_string_value(json_object_get(config, "model_type"));
+    for (size_t i = 0; name && type && i < gguf_arch_count; i++)
+        if (gguf_archs[i].sight && !strcmp(gguf_archs[i].architecture, name) && !strcmp(gguf_archs[i].model_type, type)) {
             *out = gguf_archs[i].sight;
             return 0;
         }
@@ -521,6 +524,15 @@ int gguf_read_clip_tower(struct gguf_in *in)
         json_array_append_new(layers, json_integer(-1));
     json_object_set_new(in->config, "vision_feature_layer", layers);
     return 0;
+}
+
+int gguf_read_pixtral_tower(struct gguf_in *in)
+{
+    int64_t step = 1;
+    TRY(gguf_get_int(in->g, "clip.vision.spatial_merge_size", 1, 64, &step));
+    if (step != 1)
+        return err_set(NUN_EUNSUP, "%s: squares of %lld patches (Mistral 3) are not read from GGUF", in->place, (long long)step);
+    return gguf_read_clip_tower(in);
 }
 
 /* InternViT of 6 billion has norms without biases. */

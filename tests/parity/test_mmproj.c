@@ -195,13 +195,15 @@ static void test_torture(void **state)
 
 int main(void)
 {
-    static struct pair_row rows[] = {{"qwen2-vl", 4, true}, {"qwen3-vl", 4, true}, {"llava", 4, false}, {"internvl2", 5, false}, {"smolvlm", 3, false}};
+    static struct pair_row rows[] = {{"qwen2-vl", 4, true}, {"qwen3-vl", 4, true}, {"llava", 4, false}, {"internvl2", 5, false}, {"smolvlm", 3, false},
+                                     {"pixtral", 4, false}};
     const struct CMUnitTest tests[] = {
         {"qwen2-vl", test_pair, NULL, NULL, &rows[0]},
         {"qwen3-vl", test_pair, NULL, NULL, &rows[1]},
         {"llava", test_pair, NULL, NULL, &rows[2]},
         {"internvl2", test_pair, NULL, NULL, &rows[3]},
         {"smolvlm", test_pair, NULL, NULL, &rows[4]},
+        {"pixtral", test_pair, NULL, NULL, &rows[5]},
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_refused),
