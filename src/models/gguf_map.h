@@ -113,7 +113,7 @@ int gguf_read_gemma3(struct gguf_in *in), gguf_write_gemma3(struct gguf_out *out
 int gguf_read_sections(struct gguf_in *in), gguf_read_woven_sections(struct gguf_in *in);
 int gguf_read_window_tower(struct gguf_in *in), gguf_read_deep_tower(struct gguf_in *in);
 int gguf_read_clip_tower(struct gguf_in *in), gguf_read_intern_tower(struct gguf_in *in);
-int gguf_read_pixtral_tower(struct gguf_in *in);
+int gguf_read_pixtral_tower(struct gguf_in *in), gguf_read_gemma3_tower(struct gguf_in *in);
 int gguf_read_gpt2(struct gguf_in *in), gguf_write_gpt2(struct gguf_out *out);
 int gguf_read_phi3(struct gguf_in *in), gguf_write_phi3(struct gguf_out *out);
 int gguf_read_smollm3(struct gguf_in *in), gguf_write_smollm3(struct gguf_out *out);

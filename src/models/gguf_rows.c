@@ -390,6 +390,7 @@ static const struct gguf_fact square_facts[] = {
     {"vision.attention.layer_norm_epsilon", "layer_norm_eps", GF_FLOAT, NAN},
 };
 static const struct gguf_fact merge_fact[] = {{"vision.projector.scale_factor", "scale_factor", GF_INT, 2}};
+static const struct gguf_fact pool_fact[] = {{"vision.projector.scale_factor", "scale_factor", GF_INT, 4}};
 static const struct gguf_fact intern_facts[] = {
     {"v.blk.0.attn_q.bias", "qkv_bias", GF_PRESENT, NAN},
     {"v.blk.0.attn_q_norm.weight", "qk_normalization", GF_PRESENT, NAN},
@@ -413,6 +414,11 @@ static const struct gguf_name llava_tower[] = {
     ENCODER_TOWER("vision_tower.vision_model."),
     {"mm.0", "multi_modal_projector.linear_1", GL_AS_IS},
     {"mm.2", "multi_modal_projector.linear_2", GL_AS_IS},
+};
+static const struct gguf_name gemma3_tower[] = {
+    ENCODER_TOWER("vision_tower.vision_model."),
+    {"mm.input_projection.weight", "multi_modal_projector.mm_input_projection_weight", GL_AS_IS},
+    {"mm.soft_emb_norm", "multi_modal_projector.mm_soft_emb_norm", GL_PLUS_ONE},
 };
 static const struct gguf_name idefics3_tower[] = {
     ENCODER_TOWER("model.vision_model."),
@@ -482,6 +488,12 @@ static const struct gguf_sight intern_sight = {
      "\"resample\": 3}"},
     {{"vision.image_size", "size", "height"}, {"vision.image_size", "size", "width"}, {"vision.preproc_min_tiles", "min_patches"},
      {"vision.preproc_max_tiles", "max_patches"}}};
+static const struct gguf_sight gemma3_sight = {
+    {"Gemma3ForCausalLM"}, NULL, "", "language_model.", {"<image_soft_token>", "<start_of_image>", "<end_of_image>"},
+    {"image_token_index", "boi_token_index", "eoi_token_index"}, {"mm_tokens_per_image"}, NULL,
+    "multi_modal_projector.mm_input_projection_weight", 1,
+    {"{\"image_processor_type\": \"Gemma3ImageProcessor\", \"resample\": 2}"},
+    {{"vision.image_size", "size", "height"}, {"vision.image_size", "size", "width"}}};
 static const struct gguf_sight idefics3_sight = {
     {"LlamaForCausalLM"}, NULL, "model.", "model.text_model.", {"<image>"}, {"image_token_id"}, {"scale_factor"}, NULL,
     "model.connector.modality_projection.proj.weight", 0,
@@ -583,6 +595,9 @@ const struct gguf_arch gguf_archs[] = {
      gguf_read_pixtral_tower, NULL, &pixtral_sight},
     {"clip", "InternVLChatModel", "internvl_chat", "projector_type=internvl", false, "{\"hidden_act\": \"gelu\"}",
      {SET(square_facts), SET(merge_fact), SET(intern_facts)}, {SET(intern_tower)}, gguf_read_intern_tower, NULL, &intern_sight},
+    {"clip", "Gemma3ForConditionalGeneration", "gemma3", "projector_type=gemma3", false,
+     "{\"hidden_act\": \"gelu_pytorch_tanh\", \"vision_use_head\": false}", {SET(square_facts), SET(pool_fact)}, {SET(gemma3_tower)},
+     gguf_read_gemma3_tower, NULL, &gemma3_sight},
     {"clip", "Idefics3ForConditionalGeneration", "idefics3", "projector_type=idefics3", false,
      "{\"hidden_act\": \"gelu_pytorch_tanh\"}", {SET(square_facts), SET(merge_fact)}, {SET(idefics3_tower)}, NULL, NULL, &idefics3_sight},
 };

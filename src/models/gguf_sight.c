@@ -535,6 +535,19 @@ int gguf_read_pixtral_tower(struct gguf_in *in)
     return gguf_read_clip_tower(in);
 }
 
+/* Squares of patches are averaged. */
+int gguf_read_gemma3_tower(struct gguf_in *in)
+{
+    int64_t image = gguf_config_int(in->config, "image_size", 0), patch = gguf_config_int(in->config, "patch_size", 0);
+    int64_t step = gguf_config_int(in->config, "scale_factor", 0);
+    if (patch < 1 || step < 1 || image / patch < step || image / patch > 1 << 12)
+        return err_set(NUN_EFORMAT, "%s: sides of %lld pixels, patches of %lld, squares of %lld patches do not fit each other", in->place,
+                       (long long)image, (long long)patch, (long long)step);
+    json_object_del(in->config, "scale_factor");
+    json_object_set_new(in->config, "mm_tokens_per_image", json_integer(image / patch / step * (image / patch / step)));
+    return 0;
+}
+
 /* InternViT of 6 billion has norms without biases. */
 int gguf_read_intern_tower(struct gguf_in *in)
 {
