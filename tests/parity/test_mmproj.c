@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "../check.h"
 #include "../torture.h"
@@ -182,6 +183,42 @@ static void test_refused(void **state)
     assert_true(nun_model_open(PAIRS "qwen2-vl.gguf", &(struct nun_model_options){.mmproj = PAIRS "absent.gguf"}, &m) < 0);
 }
 
+/* ---- files that say another thing than they did ------------------------------------------------- */
+
+/* The small pair of a fuzz corpus, one text in it replaced by another as long. */
+static int open_changed(const char *name, const char *from, const char *to)
+{
+    char path[PATH];
+    json_t *config;
+    struct safetensors *st;
+    struct buf b;
+    uint64_t first;
+    buf_init(&b, MEM_TEST, 1 << 20);
+    snprintf(path, sizeof path, "tests/fuzz/corpus/mmproj/%s", name);
+    check_ok(file_read(path, &b));
+    memcpy(&first, b.ptr, sizeof first);
+    char *at = memmem(b.ptr + sizeof first + first, b.len - sizeof first - first, from, strlen(from));
+    assert_true(at && strlen(from) == strlen(to));
+    memcpy(at, to, strlen(to));
+    struct span text = span_of(b.ptr + sizeof first, first), tower = span_of(text.ptr + first, b.len - sizeof first - first);
+    int rc = gguf_sight_open_bytes(text, tower, &config, &st);
+    if (rc >= 0) {
+        json_decref(config);
+        st_close(st);
+    }
+    buf_free(&b);
+    return rc;
+}
+
+static void test_unknown(void **state)
+{
+    check_ok(open_changed("llava", "mm.2.weight", "mm.2.weight"));
+    check_fails(NUN_EUNSUP, "(mlp_norm, of Yi-VL)", open_changed("llava", "mm.2.weight", "mm.3.weight"));
+    check_fails(NUN_EUNSUP, "(LLaVA 1.6)", open_changed("llava", "clip.vision.attention.head_count", "clip.vision.image_grid_pinpoints"));
+    check_fails(NUN_EUNSUP, "tensor \"v.post_lm.weight\"", open_changed("smolvlm", "v.post_ln.weight", "v.post_lm.weight"));
+    check_fails(NUN_EUNSUP, "general.architecture \"clip\"", open_changed("gemma3", "gemma3", "gemma9"));
+}
+
 /* ---- every allocation fails once ----------------------------------------------------------- */
 
 static int open_both(void *arg)
@@ -204,10 +241,9 @@ static int open_both(void *arg)
 
 static void test_torture(void **state)
 {
-    assert_true(torture_run("qwen2-vl", open_both, (void *)(uintptr_t)"qwen2-vl", 3) > 100);
-    assert_true(torture_run("qwen3-vl", open_both, (void *)(uintptr_t)"qwen3-vl", 3) > 100);
-    assert_true(torture_run("llava", open_both, (void *)(uintptr_t)"llava", 3) > 100);
-    assert_true(torture_run("internvl2", open_both, (void *)(uintptr_t)"internvl2", 3) > 100);
+    static const char *const names[] = {"qwen2-vl", "qwen3-vl", "llava", "internvl2", "smolvlm", "pixtral", "gemma3"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_true(torture_run(names[i], open_both, (void *)(uintptr_t)names[i], 3) > 100);
 }
 
 int main(void)
@@ -225,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_torture),
     };
     return cmocka_run_group_tests_name("mmproj", tests, NULL, NULL);
