@@ -81,6 +81,7 @@ struct scene {
 struct scene_qa {
     enum scene_kind kind;
     enum scene_negative negative;
+    bool fine;                      /* needs small detail (large pictures: hd.h); false here */
     char question[SCENE_QUESTION_BYTES], answer[SCENE_ANSWER_BYTES];
 };
 

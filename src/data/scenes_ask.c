@@ -8,9 +8,9 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "data/scenes.h"
+#include "data/scenes_words.h"
 
-enum { QUESTION_STREAM = 2, ANY = -1, PHRASE = 40, RELATION_GAP = 10, TRIES_PER_QUESTION = 6 };
-#define COUNT_OF(a) ((int)(sizeof(a) / sizeof((a)[0])))
+enum { QUESTION_STREAM = 2, RELATION_GAP = 10, TRIES_PER_QUESTION = 6 };
 
 struct asker {
     const struct scene *s;
@@ -20,32 +20,16 @@ struct asker {
     uint64_t topic; /* what the question is about, whatever its wording */
     bool yes; /* answer of the next existence question: they alternate, whatever gets refused as repeated */
 };
-struct thing { int size, colour, shape; }; /* ANY = not said */
 
 static bool coin(struct asker *a) { return rng_u32(&a->rng) >> 31; }
 static int pick(struct asker *a, int n) { return (int)rng_below(&a->rng, (uint32_t)n); }
-
-/* Write `form` with every % replaced by the next argument. Argument lists end with NULL. */
-static void fill(char *out, size_t cap, const char *form, const char *const *arg)
-{
-    size_t n = 0;
-    for (const char *f = form; *f; f++) {
-        const char one[2] = {*f, 0}, *piece = *f == '%' ? *arg++ : one;
-        size_t len = strlen(piece);
-        if (n + len + 1 > cap)
-            break;
-        memcpy(out + n, piece, len);
-        n += len;
-    }
-    out[n] = 0;
-}
 
 static void ask(struct asker *a, const char *const *forms, int n, const char *const *arg)
 {
     a->topic = (uint64_t)a->qa->kind;
     for (const char *const *p = arg; p && *p; p++)
         a->topic = hash64(*p, strlen(*p), a->topic);
-    fill(a->qa->question, sizeof a->qa->question, forms[pick(a, n)], arg);
+    words_fill(a->qa->question, sizeof a->qa->question, forms[pick(a, n)], arg);
 }
 
 static void answer(struct asker *a, const char *text)
@@ -53,51 +37,16 @@ static void answer(struct asker *a, const char *text)
     snprintf(a->qa->answer, sizeof a->qa->answer, "%s", text);
 }
 
-static bool matches(const struct scene_object *o, struct thing t)
-{
-    return (t.size == ANY || o->size == t.size) && (t.colour == ANY || o->colour == t.colour) &&
-           (t.shape == ANY || o->shape == t.shape);
-}
-
-static int count_matches(const struct scene *s, struct thing t)
-{
-    int n = 0;
-    for (int i = 0; i < s->count; i++)
-        n += matches(&s->object[i], t);
-    return n;
-}
-
-/* "large red circle", "red objects", ... */
-static void phrase(char out[PHRASE], struct thing t, bool plural)
-{
-    const char *noun = t.shape == ANY ? (plural ? "objects" : "object")
-                       : plural       ? scene_shapes[t.shape].plural
-                                      : scene_shapes[t.shape].name;
-    snprintf(out, PHRASE, "%s%s%s%s%s", t.size == ANY ? "" : scene_size_names[t.size], t.size == ANY ? "" : " ",
-             t.colour == ANY ? "" : scene_colours[t.colour].name, t.colour == ANY ? "" : " ", noun);
-}
-
-static void with_article(char out[PHRASE + 8], const char *noun)
-{
-    snprintf(out, PHRASE + 8, "%s %s", strchr("aeiou", noun[0]) ? "an" : "a", noun);
-}
-
-/* Which of an object's facts a phrase says; rows are tried in a random rotation. */
-struct say { bool size, colour, shape; };
-
-static struct thing said(const struct scene_object *o, struct say y)
-{
-    return (struct thing){y.size ? o->size : ANY, y.colour ? o->colour : ANY, y.shape ? o->shape : ANY};
-}
+static int count_matches(const struct scene *s, struct thing t) { return thing_count(s->object, s->count, t); }
 
 /* A phrase by one of the rows that fits object i alone. */
 static bool refer(struct asker *a, int i, const struct say *rows, int n, char out[PHRASE])
 {
     int first = pick(a, n);
     for (int k = 0; k < n; k++) {
-        struct thing t = said(&a->s->object[i], rows[(first + k) % n]);
+        struct thing t = thing_said(&a->s->object[i], rows[(first + k) % n]);
         if (count_matches(a->s, t) == 1) {
-            phrase(out, t, false);
+            thing_phrase(out, t, false);
             return true;
         }
     }
@@ -195,7 +144,7 @@ static bool ask_existence(struct asker *a)
     bool brief = pick(a, 4) == 0;
     struct thing t;
     if (a->yes) {
-        t = said(&a->s->object[pick(a, a->s->count)], (struct say){false, true, true});
+        t = thing_said(&a->s->object[pick(a, a->s->count)], (struct say){false, true, true});
         if (brief)
             *(coin(a) ? &t.shape : &t.colour) = ANY;
     } else {
@@ -205,8 +154,8 @@ static bool ask_existence(struct asker *a)
             t = shorten_absent(a, t);
     }
     char noun[PHRASE], full[PHRASE + 8];
-    phrase(noun, t, false);
-    with_article(full, noun);
+    thing_phrase(noun, t, false);
+    thing_article(full, noun);
     ask(a, forms, COUNT_OF(forms), (const char *const[]){full, NULL});
     answer(a, a->yes ? "yes" : "no");
     return true;
@@ -219,11 +168,11 @@ static struct thing pick_counted(struct asker *a)
     if (which < 5)
         return (struct thing){ANY, ANY, ANY};
     if (which < 10)
-        return said(o, (struct say){.colour = true});
+        return thing_said(o, (struct say){.colour = true});
     if (which < 15)
-        return said(o, (struct say){.shape = true});
+        return thing_said(o, (struct say){.shape = true});
     if (which < 17)
-        return said(o, (struct say){.colour = true, .shape = true});
+        return thing_said(o, (struct say){.colour = true, .shape = true});
     return shorten_absent(a, absent_random(a));
 }
 
@@ -234,7 +183,7 @@ static bool ask_count(struct asker *a)
         return false;
     struct thing t = pick_counted(a);
     char noun[PHRASE];
-    phrase(noun, t, true);
+    thing_phrase(noun, t, true);
     ask(a, forms, COUNT_OF(forms), (const char *const[]){noun, NULL});
     snprintf(a->qa->answer, sizeof a->qa->answer, "%d", count_matches(a->s, t));
     return true;
@@ -378,11 +327,11 @@ static const char *const number_words[] = {"no", "one", "two", "three", "four", 
 static void caption_things(const struct scene_object *o, int n, char out[PHRASE + 8])
 {
     char noun[PHRASE];
-    phrase(noun, said(o, (struct say){false, true, true}), n > 1);
+    thing_phrase(noun, thing_said(o, (struct say){false, true, true}), n > 1);
     if (n > 1)
         snprintf(out, PHRASE + 8, "%s %s", number_words[n], noun);
     else
-        with_article(out, noun);
+        thing_article(out, noun);
 }
 
 /* Up to three objects are all named, equal ones together; of more the first and the last. */
@@ -398,14 +347,14 @@ static void caption_objects(const struct scene *s, char *out, size_t cap)
     }
     int groups = 0;
     for (int i = 0; i < s->count; i++) {
-        int first = 0, same = count_matches(s, said(&o[i], (struct say){false, true, true}));
+        int first = 0, same = count_matches(s, thing_said(&o[i], (struct say){false, true, true}));
         while (o[first].colour != o[i].colour || o[first].shape != o[i].shape)
             first++;
         if (first == i)
             caption_things(&o[i], same, name[groups++]);
     }
     static const char *const joined[] = {"", "%", "% and %", "%, % and %"};
-    fill(out, cap, joined[groups], (const char *const[]){name[0], name[1], name[2]});
+    words_fill(out, cap, joined[groups], (const char *const[]){name[0], name[1], name[2]});
 }
 
 static bool ask_caption(struct asker *a)
@@ -439,7 +388,7 @@ static bool ask_list(struct asker *a)
     for (int i = 0; i < s->count; i++) {
         const struct scene_object *o = &s->object[i];
         char noun[PHRASE];
-        phrase(noun, said(o, (struct say){true, true, true}), false);
+        thing_phrase(noun, thing_said(o, (struct say){true, true, true}), false);
         n += (size_t)snprintf(a->qa->answer + n, sizeof a->qa->answer - n, "%s%s %s", i ? " ; " : "", noun,
                               scene_position_names[scene_position(o->x, o->y)]);
     }
@@ -481,7 +430,7 @@ static bool ask_order(struct asker *a)
     size_t n = 0;
     for (int i = 0; i < s->count; i++) {
         char noun[PHRASE];
-        phrase(noun, said(row[i], (struct say){false, true, true}), false);
+        thing_phrase(noun, thing_said(row[i], (struct say){false, true, true}), false);
         n += (size_t)snprintf(a->qa->answer + n, sizeof a->qa->answer - n, "%s%s", i ? " ; " : "", noun);
     }
     return true;
@@ -500,20 +449,7 @@ static const struct ask_row { ask_fn *make; bool once; } rows_by_kind[SCENE_KIND
 
 static enum scene_kind pick_kind(struct asker *a, const float *weight)
 {
-    float sum = 0;
-    for (int k = 0; k < SCENE_KIND_COUNT; k++)
-        sum += weight[k];
-    float at = rng_float(&a->rng) * sum;
-    int last = 0;
-    for (int k = 0; k < SCENE_KIND_COUNT; k++) {
-        if (weight[k] <= 0)
-            continue;
-        last = k;
-        if (at < weight[k])
-            break;
-        at -= weight[k];
-    }
-    return (enum scene_kind)last;
+    return (enum scene_kind)words_pick(weight, SCENE_KIND_COUNT, rng_float(&a->rng));
 }
 
 /* The n-th question repeats an earlier one's topic, or its kind where one of the kind is enough. */

@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-enum { GLYPHS = 36, SIZES = SCENE_PX_MAX - SCENE_PX_MIN + 1, X_PHASES = 4, Y_PHASES = 2 };
+enum { GLYPHS = 36, X_PHASES = 4, Y_PHASES = 2, PHASES = X_PHASES * Y_PHASES };
 
 static const char *const font_paths[SCENE_FONTS] = {
     "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf",
@@ -16,10 +16,17 @@ static const char *const font_paths[SCENE_FONTS] = {
 };
 
 struct scene_fonts {
-    int side;
+    int side, sizes, phases;      /* phases: PHASES, or 1: pens stand on whole pixels */
+    int px[SCENE_FONT_SIZES];
     struct arena arena;
-    struct scene_glyph glyph[SCENE_FONTS][SIZES][GLYPHS][Y_PHASES][X_PHASES];
+    struct scene_glyph *glyph;    /* [SCENE_FONTS, sizes, GLYPHS, phases] */
 };
+
+static struct scene_glyph *glyph_at(const struct scene_fonts *f, int font, int size, int row, int phase)
+{
+    return f->glyph + (((size_t)font * (size_t)f->sizes + (size_t)size) * GLYPHS + (size_t)row) * (size_t)f->phases +
+           phase;
+}
 
 static int glyph_row(char c)
 {
@@ -49,14 +56,13 @@ static int draw_glyph(struct scene_fonts *f, FT_Face face, char c, int x_phase, 
 
 static int draw_face(struct scene_fonts *f, FT_Face face, int font)
 {
-    for (int size = 0; size < SIZES; size++) {
-        FT_F26Dot6 em = (FT_F26Dot6)((size + SCENE_PX_MIN) * 64 * f->side / SCENE_UNITS);
+    for (int size = 0; size < f->sizes; size++) {
+        FT_F26Dot6 em = (FT_F26Dot6)(f->px[size] * 64 * f->side / SCENE_UNITS);
         if (FT_Set_Char_Size(face, 0, em, 72, 72))
             return err_set(NUN_EFORMAT, "scenes: font %s: expected a scalable font", face->family_name);
         for (int row = 0; row < GLYPHS; row++)
-            for (int i = 0; i < Y_PHASES * X_PHASES; i++)
-                TRY(draw_glyph(f, face, glyph_char(row), i % X_PHASES, i / X_PHASES,
-                               &f->glyph[font][size][row][i / X_PHASES][i % X_PHASES]));
+            for (int i = 0; i < f->phases; i++)
+                TRY(draw_glyph(f, face, glyph_char(row), i % X_PHASES, i / X_PHASES, glyph_at(f, font, size, row, i)));
     }
     return 0;
 }
@@ -83,15 +89,29 @@ static int load_fonts(struct scene_fonts *f)
 
 int scene_fonts_open(int side, struct scene_fonts **out)
 {
+    int px[SCENE_PX_MAX - SCENE_PX_MIN + 1];
+    for (int i = 0; i <= SCENE_PX_MAX - SCENE_PX_MIN; i++)
+        px[i] = SCENE_PX_MIN + i;
+    return scene_fonts_open_sizes(side, px, SCENE_PX_MAX - SCENE_PX_MIN + 1, false, out);
+}
+
+int scene_fonts_open_sizes(int side, const int *px, int n, bool whole, struct scene_fonts **out)
+{
     *out = NULL;
     if (side < 32 || side > SCENE_SIDE_MAX)
         return err_set(NUN_EARG, "scenes: side: expected 32 to %d, found %d", SCENE_SIDE_MAX, side);
+    if (n < 1 || n > SCENE_FONT_SIZES)
+        return err_set(NUN_EARG, "scenes: sizes of a font: expected 1 to %d, found %d", SCENE_FONT_SIZES, n);
     struct scene_fonts *f = mem_calloc(MEM_DATA, 1, sizeof *f);
     if (!f)
         return NUN_ENOMEM;
     f->side = side;
+    f->sizes = n;
+    f->phases = whole ? 1 : PHASES;
+    memcpy(f->px, px, sizeof *px * (size_t)n);
     arena_init(&f->arena, MEM_DATA, 0);
-    int rc = load_fonts(f);
+    f->glyph = arena_array(&f->arena, (size_t)(SCENE_FONTS * n * GLYPHS * f->phases), sizeof *f->glyph);
+    int rc = f->glyph ? load_fonts(f) : NUN_ENOMEM;
     if (rc < 0) {
         scene_fonts_close(f);
         return rc;
@@ -112,8 +132,11 @@ int scene_fonts_side(const struct scene_fonts *f) { return f->side; }
 
 const struct scene_glyph *scene_glyph(const struct scene_fonts *f, int font, int px, char c, int x_phase, int y_phase)
 {
-    int row = glyph_row(c);
-    return row < 0 ? NULL : &f->glyph[font][px - SCENE_PX_MIN][row][y_phase][x_phase];
+    int row = glyph_row(c), size = 0;
+    while (size < f->sizes && f->px[size] != px)
+        size++;
+    return row < 0 || size == f->sizes ? NULL
+                                       : glyph_at(f, font, size, row, f->phases > 1 ? y_phase * X_PHASES + x_phase : 0);
 }
 
 float scene_text_width(const struct scene_fonts *f, int font, int px, const char *chars)

@@ -6,84 +6,27 @@
 #include "base/rng.h"
 #include "data/scenes.h"
 #include "data/scenes_font.h"
+#include "data/scenes_layout.h"
+#include "data/scenes_words.h"
 
 enum {
     OBJECT_TRIES = 80, LAYOUT_TRIES = 24, /* before an object, then the layout, is given up */
     OBJECT_GAP = 4,    /* between the nominal circles of two objects */
     ORDER_GAP = 6,     /* least difference in x: the order by x is never a matter of taste */
     CELL_GAP = 4,      /* from the borders of the 3x3 grid: positions likewise */
-    COLOUR_JITTER = 12, TEXT_MARGIN = 4, MIXED_OBJECTS = 4,
+    TEXT_MARGIN = 4, MIXED_OBJECTS = 4,
 };
-
-static const uint8_t grounds[][3] = {
-    {252, 252, 252}, {228, 228, 230}, {250, 245, 228}, {226, 236, 250},
-    {229, 244, 231}, {250, 233, 236}, {238, 232, 250}, {240, 231, 216},
-};
-enum { GROUNDS = sizeof grounds / sizeof grounds[0] };
 
 struct maker { const struct scene_config *cfg; struct scene *s; struct rng rng; };
 
-static bool chance(struct rng *r, float p) { return rng_float(r) < p; }
-static float between(struct rng *r, float lo, float hi) { return lo + (hi - lo) * rng_float(r); }
-
-static uint8_t clamp8(int v) { return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v); }
-
-static void jitter(struct rng *r, const uint8_t in[3], int range, uint8_t out[3])
-{
-    for (int c = 0; c < 3; c++)
-        out[c] = clamp8(in[c] + rng_range(r, -range, range));
-}
-
 static enum scene_picture pick_picture(struct maker *m)
 {
-    float w[SCENE_PICTURE_COUNT], sum = 0;
+    float w[SCENE_PICTURE_COUNT];
     for (int i = 0; i < SCENE_PICTURE_COUNT; i++) {
         bool without = i == SCENE_TEXT || i == SCENE_BARS; /* no object to hold out */
         w[i] = m->cfg->split == SCENE_HELDOUT && without ? 0 : m->cfg->picture_weight[i];
-        sum += w[i];
     }
-    float at = rng_float(&m->rng) * sum;
-    int last = 0;
-    for (int i = 0; i < SCENE_PICTURE_COUNT; i++) {
-        if (w[i] <= 0)
-            continue;
-        last = i;
-        if (at < w[i])
-            break;
-        at -= w[i];
-    }
-    return (enum scene_picture)last;
-}
-
-static void make_ground(struct maker *m)
-{
-    struct scene_ground *g = &m->s->ground;
-    const uint8_t *from = grounds[rng_below(&m->rng, GROUNDS)], *to = grounds[rng_below(&m->rng, GROUNDS)];
-    bool ramp = chance(&m->rng, 0.4f);
-    jitter(&m->rng, from, 3, g->from);
-    jitter(&m->rng, to, 3, g->to);
-    int dx = rng_range(&m->rng, -1, 1), dy = rng_range(&m->rng, -1, 1);
-    g->dx = (int8_t)(ramp ? dx : 0);
-    g->dy = (int8_t)(ramp ? dy : 0);
-}
-
-/* Words are all capitals, all digits, or capitals then digits; O, I, 0 and 1 only where the rest of
- * the word tells them apart. */
-static void pick_chars(struct maker *m, char *out)
-{
-    static const char plain[] = "ABCDEFGHJKLMNPQRSTUVWXYZ", digits[] = "23456789";
-    int n = rng_range(&m->rng, m->cfg->text_min, m->cfg->text_max);
-    float style = rng_float(&m->rng);
-    int letters = style < 0.45f ? n : style < 0.8f || n < 2 ? 0 : rng_range(&m->rng, 1, n - 1);
-    for (int i = 0; i < n; i++) {
-        if (letters == n)
-            out[i] = n == 1 ? plain[rng_below(&m->rng, 24)] : (char)('A' + rng_below(&m->rng, 26));
-        else if (letters == 0)
-            out[i] = (char)('0' + rng_below(&m->rng, 10));
-        else
-            out[i] = i < letters ? plain[rng_below(&m->rng, 24)] : digits[rng_below(&m->rng, 8)];
-    }
-    out[n] = 0;
+    return (enum scene_picture)words_pick(w, SCENE_PICTURE_COUNT, rng_float(&m->rng));
 }
 
 static float cap_height(int px) { return 0.74f * (float)px; }
@@ -92,15 +35,15 @@ static void make_word(struct maker *m)
 {
     struct scene_word *w = &m->s->word;
     static const uint8_t ink[3] = {30, 30, 34};
-    pick_chars(m, w->chars);
+    layout_chars(&m->rng, m->cfg->text_min, m->cfg->text_max, w->chars);
     w->font = (int)rng_below(&m->rng, SCENE_FONTS);
     w->px = rng_range(&m->rng, SCENE_PX_MIN, SCENE_PX_MAX);
     w->width = scene_text_width(m->cfg->fonts, w->font, w->px, w->chars);
     float free_x = SCENE_UNITS - 2 * TEXT_MARGIN - w->width, free_y = SCENE_UNITS - 2 * TEXT_MARGIN - cap_height(w->px);
     float half = 0.5f * m->cfg->text_spread;
-    w->x = TEXT_MARGIN + free_x * between(&m->rng, 0.5f - half, 0.5f + half);
-    w->y = TEXT_MARGIN + free_y * between(&m->rng, 0.5f - half, 0.5f + half) + cap_height(w->px);
-    jitter(&m->rng, ink, 25, w->rgb);
+    w->x = TEXT_MARGIN + free_x * layout_between(&m->rng, 0.5f - half, 0.5f + half);
+    w->y = TEXT_MARGIN + free_y * layout_between(&m->rng, 0.5f - half, 0.5f + half) + cap_height(w->px);
+    layout_jitter(&m->rng, ink, 25, w->rgb);
 }
 
 static bool clear_of_cells(float v)
@@ -131,37 +74,17 @@ static bool place_fits(const struct scene *s, const struct scene_object *o)
     return true;
 }
 
-/* Some pictures have a theme, a colour or a shape that half of the objects share: else counts above
- * one would be rare. */
-struct theme { int colour, shape; };
-
-static struct scene_pair pick_pair(struct maker *m, const struct theme *t)
-{
-    struct scene_pair p;
-    do {
-        p.colour = (uint8_t)rng_below(&m->rng, SCENE_COLOURS);
-        p.shape = (uint8_t)rng_below(&m->rng, SCENE_SHAPES);
-        if (chance(&m->rng, 0.2f))
-            p = scene_popular_pairs[rng_below(&m->rng, SCENE_POPULAR_PAIRS)];
-        if (t->colour >= 0 && chance(&m->rng, 0.5f))
-            p.colour = (uint8_t)t->colour;
-        if (t->shape >= 0 && chance(&m->rng, 0.5f))
-            p.shape = (uint8_t)t->shape;
-    } while (scene_pair_held(p.colour, p.shape));
-    return p;
-}
-
 static bool add_object(struct maker *m, struct scene_pair pair)
 {
     struct scene *s = m->s;
     uint8_t size = (uint8_t)rng_below(&m->rng, SCENE_SIZES);
     struct scene_object o = {.shape = pair.shape, .colour = pair.colour, .size = size};
-    o.radius = scene_radii[o.size] + between(&m->rng, -1, 1);
-    jitter(&m->rng, scene_colours[o.colour].rgb, COLOUR_JITTER, o.rgb);
+    o.radius = scene_radii[o.size] + layout_between(&m->rng, -1, 1);
+    layout_jitter(&m->rng, scene_colours[o.colour].rgb, LAYOUT_COLOUR_JITTER, o.rgb);
     float margin = 1.1f * o.radius + 1;
     for (int i = 0; i < OBJECT_TRIES; i++) {
-        o.x = between(&m->rng, margin, SCENE_UNITS - margin);
-        o.y = between(&m->rng, margin, SCENE_UNITS - margin);
+        o.x = layout_between(&m->rng, margin, SCENE_UNITS - margin);
+        o.y = layout_between(&m->rng, margin, SCENE_UNITS - margin);
         if (!place_fits(s, &o))
             continue;
         int at = s->count++;
@@ -180,15 +103,10 @@ static void make_objects(struct maker *m)
     if (s->picture == SCENE_MIXED && max > MIXED_OBJECTS)
         max = MIXED_OBJECTS;
     int n = rng_range(&m->rng, 1, max);
-    struct theme theme = {-1, -1};
-    float which = rng_float(&m->rng);
-    if (which < 0.15f)
-        theme.colour = (int)rng_below(&m->rng, SCENE_COLOURS);
-    else if (which < 0.3f)
-        theme.shape = (int)rng_below(&m->rng, SCENE_SHAPES);
+    struct layout_theme theme = layout_theme(&m->rng);
     struct scene_pair pair[SCENE_MAX_OBJECTS];
     for (int i = 0; i < n; i++)
-        pair[i] = pick_pair(m, &theme);
+        pair[i] = layout_pair(&m->rng, &theme);
     if (m->cfg->split == SCENE_HELDOUT)
         pair[0] = scene_held_pairs[rng_below(&m->rng, SCENE_HELD_PAIRS)];
     for (int tries = 0; tries < LAYOUT_TRIES; tries++) {
@@ -206,7 +124,7 @@ static void pick_heights(struct maker *m, float *h, int n)
     for (int i = 0; i < n; i++) {
         bool fits;
         do {
-            h[i] = between(&m->rng, LEAST, MOST);
+            h[i] = layout_between(&m->rng, LEAST, MOST);
             fits = true;
             for (int j = 0; j < i; j++)
                 fits = fits && fabsf(h[i] - h[j]) >= APART;
@@ -219,16 +137,16 @@ static void make_chart(struct maker *m)
     struct scene_chart *c = &m->s->chart;
     static const uint8_t axis[3] = {60, 60, 64};
     c->count = rng_range(&m->rng, 3, SCENE_MAX_BARS);
-    c->left = 14 + between(&m->rng, -4, 4);
-    c->base = 98 + between(&m->rng, -4, 4);
-    jitter(&m->rng, axis, 20, c->axis);
-    float heights[SCENE_MAX_BARS], slot = 84.0f / (float)c->count, width = slot * between(&m->rng, 0.5f, 0.7f);
+    c->left = 14 + layout_between(&m->rng, -4, 4);
+    c->base = 98 + layout_between(&m->rng, -4, 4);
+    layout_jitter(&m->rng, axis, 20, c->axis);
+    float heights[SCENE_MAX_BARS], slot = 84.0f / (float)c->count, width = slot * layout_between(&m->rng, 0.5f, 0.7f);
     pick_heights(m, heights, c->count);
     uint64_t order = rng_u64(&m->rng);
     for (int i = 0; i < c->count; i++) {
         struct scene_bar *b = &c->bar[i];
         b->colour = (uint8_t)rng_permute(order, 0, SCENE_COLOURS, (uint64_t)i);
-        jitter(&m->rng, scene_colours[b->colour].rgb, COLOUR_JITTER, b->rgb);
+        layout_jitter(&m->rng, scene_colours[b->colour].rgb, LAYOUT_COLOUR_JITTER, b->rgb);
         b->left = c->left + slot * ((float)i + 0.5f) - width / 2;
         b->right = b->left + width;
         b->height = heights[i];
@@ -242,16 +160,16 @@ static void make_artefacts(struct maker *m)
     float p = m->cfg->augment;
     if (p <= 0)
         return;
-    if (chance(r, p))
-        a->blur = between(r, 0.1f, 0.8f);
-    if (chance(r, p))
-        a->rescale = chance(r, 0.5f) ? between(r, 0.72f, 0.95f) : between(r, 1.05f, 1.3f);
-    a->chroma = chance(r, p);
-    if (chance(r, p)) {
+    if (layout_chance(r, p))
+        a->blur = layout_between(r, 0.1f, 0.8f);
+    if (layout_chance(r, p))
+        a->rescale = layout_chance(r, 0.5f) ? layout_between(r, 0.72f, 0.95f) : layout_between(r, 1.05f, 1.3f);
+    a->chroma = layout_chance(r, p);
+    if (layout_chance(r, p)) {
         a->bright = rng_range(r, -12, 12);
         a->contrast = rng_range(r, -20, 20);
     }
-    if (chance(r, p))
+    if (layout_chance(r, p))
         a->noise = rng_range(r, 2, 8);
 }
 
@@ -264,7 +182,7 @@ void scene_make(const struct scene_config *cfg, uint64_t seed, uint64_t index, s
     out->fonts = cfg->fonts;
     struct maker m = {cfg, out, rng_at(seed, out->stream)};
     out->picture = pick_picture(&m);
-    make_ground(&m);
+    layout_ground(&m.rng, &out->ground);
     if (out->picture == SCENE_TEXT || out->picture == SCENE_MIXED)
         make_word(&m);
     if (out->picture == SCENE_OBJECTS || out->picture == SCENE_MIXED)
