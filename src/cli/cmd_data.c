@@ -60,6 +60,6 @@ int cmd_data(struct cli *c)
             TRY(cli_no_more_words(c));
             return verbs[i].fn(c, path);
         }
-    return err_set(NUN_EARG, "data: expected %s and a path, found %s%s%s; see nunchi data -h", "scenes or check",
+    return err_set(NUN_EARG, "data: expected %s and a path, found %s%s%s; see nunchi data -h", "scenes or lint",
                    verb ? verb : "nothing", path ? " " : "", path ? path : "");
 }

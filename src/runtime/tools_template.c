@@ -53,6 +53,8 @@ PUBLIC int nun_template_open(const char *path, const char *name, struct nun_temp
     int rc = chat_template_find(path, name, place, &text);
     if (rc > 0)
         rc = err_set(NUN_EFORMAT, "%s: there is no chat template%s%s", path, name ? " called " : "", name ? name : "");
+    else if (rc == 0 && !text.len)
+        rc = err_set(NUN_EFORMAT, "%s: this chat template is empty", place);
     if (rc >= 0)
         rc = nun_template_parse(buf_cstr(&text), text.len, place, &t);
     if (rc >= 0)

@@ -121,7 +121,7 @@ int chat_template_find(const char *path, const char *name, char place[CHAT_PATH]
         return find_in_folder(path, wanted, place, text);
     if (snprintf(place, CHAT_PATH, "%s", path) >= CHAT_PATH)
         return err_set(NUN_ELIMIT, "the path of a template: longer than %d bytes", CHAT_PATH);
-    if (gguf_is_file(path))
+    if (gguf_is_file(path) || span_ends(span_str(path), SPAN(".gguf"))) /* one that is torn is no template */
         return find_in_gguf(path, wanted, text);
     return span_is(SPAN("default"), wanted) ? file_read(path, text) : 1;
 }

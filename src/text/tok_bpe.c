@@ -222,24 +222,30 @@ static void free_bpe(struct tokenizer *t)
 
 /* ---- characters ---- */
 
-static int reserve(struct tok_work *w, size_t symbols)
+static int reserve_symbols(struct tok_work *w, size_t n)
 {
-    if (symbols > w->symbols_cap) {
-        size_t cap = symbols < 64 ? 64 : symbols;
-        struct tok_symbol *grown = mem_realloc(MEM_TEXT, w->symbols, cap * sizeof *grown);
-        if (!grown)
-            return NUN_ENOMEM;
-        w->symbols = grown;
-        w->symbols_cap = cap;
-    }
-    if (3 * symbols > w->heap_cap) { /* n - 1 pairs at first, at most two more for each merge */
-        size_t cap = 3 * (symbols < 64 ? 64 : symbols);
-        uint64_t *grown = mem_realloc(MEM_TEXT, w->heap, cap * sizeof *grown);
-        if (!grown)
-            return NUN_ENOMEM;
-        w->heap = grown;
-        w->heap_cap = cap;
-    }
+    size_t cap = n < 64 ? 64 : n;
+    if (n <= w->symbols_cap)
+        return 0;
+    struct tok_symbol *grown = mem_realloc(MEM_TEXT, w->symbols, cap * sizeof *grown);
+    if (!grown)
+        return NUN_ENOMEM;
+    w->symbols = grown;
+    w->symbols_cap = cap;
+    return 0;
+}
+
+/* For n symbols: n - 1 pairs at first, and each of as many merges takes one and adds two at most. */
+static int reserve_heap(struct tok_work *w, size_t n)
+{
+    size_t cap = 2 * (n < 64 ? 64 : n);
+    if (2 * n <= w->heap_cap)
+        return 0;
+    uint64_t *grown = mem_realloc(MEM_TEXT, w->heap, cap * sizeof *grown);
+    if (!grown)
+        return NUN_ENOMEM;
+    w->heap = grown;
+    w->heap_cap = cap;
     return 0;
 }
 
@@ -294,7 +300,7 @@ static int spell(const struct tokenizer *t, struct tok_work *w, struct span text
     char *room = NULL;
     if (b->affixes && !(room = arena_alloc(&w->mem, b->prefix.len + b->suffix.len + 4)))
         return NUN_ENOMEM;
-    TRY(reserve(w, text.len + b->prefix.len * text.len + b->suffix.len));
+    TRY(reserve_symbols(w, text.len + b->prefix.len * text.len + b->suffix.len));
     for (size_t i = 0, len; i < text.len; i += len) {
         uint32_t cp = 0;
         len = utf8_decode(text.ptr + i, text.len - i, &cp);
@@ -342,29 +348,27 @@ static uint64_t heap_pop(struct heap *h)
     return top;
 }
 
-/* Look the pair (at, its next) up anew and queue it. */
-static void consider(const struct bpe *b, struct tok_symbol *s, uint32_t at, struct heap *h)
+/* Look the pair (at, its next) up anew: does it merge? */
+static bool look_up(const struct bpe *b, struct tok_symbol *s, uint32_t at)
 {
     uint32_t next = s[at].next;
     const struct tok_pair *p = next == NONE ? NULL : tok_pairs_get(&b->pairs, (uint32_t)s[at].id, (uint32_t)s[next].id);
     s[at].rank = p ? p->x : NONE;
-    if (!p)
-        return;
-    s[at].merged = (int32_t)p->y;
-    heap_push(h, (uint64_t)p->x << 32 | at);
+    if (p)
+        s[at].merged = (int32_t)p->y;
+    return p;
 }
 
-static void merge_all(const struct bpe *b, struct tok_symbol *s, uint32_t n, uint64_t *heap)
+static void consider(const struct bpe *b, struct tok_symbol *s, uint32_t at, struct heap *h)
 {
-    struct heap h = {heap, 0};
-    for (uint32_t i = 0; i < n; i++) {
-        s[i].prev = i ? i - 1 : NONE;
-        s[i].next = i + 1 < n ? i + 1 : NONE;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        consider(b, s, i, &h);
-    while (h.n) {
-        uint64_t top = heap_pop(&h);
+    if (look_up(b, s, at))
+        heap_push(h, (uint64_t)s[at].rank << 32 | at);
+}
+
+static void merge_queued(const struct bpe *b, struct tok_symbol *s, struct heap *h)
+{
+    while (h->n) {
+        uint64_t top = heap_pop(h);
         uint32_t at = (uint32_t)top, gone;
         if (s[at].rank != top >> 32)
             continue; /* the pair changed since it was queued */
@@ -374,10 +378,29 @@ static void merge_all(const struct bpe *b, struct tok_symbol *s, uint32_t n, uin
         s[gone].rank = NONE;
         if (s[gone].next != NONE)
             s[s[gone].next].prev = at;
-        consider(b, s, at, &h);
+        consider(b, s, at, h);
         if (s[at].prev != NONE)
-            consider(b, s, s[at].prev, &h);
+            consider(b, s, s[at].prev, h);
     }
+}
+
+static int merge_all(const struct bpe *b, struct tok_work *w, struct tok_symbol *s, uint32_t n)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < n; i++) {
+        s[i].prev = i ? i - 1 : NONE;
+        s[i].next = i + 1 < n ? i + 1 : NONE;
+        any = look_up(b, s, i) || any;
+    }
+    if (!any)
+        return 0; /* a long text of which nothing merges needs no heap */
+    TRY(reserve_heap(w, n));
+    struct heap h = {w->heap, 0};
+    for (uint32_t i = 0; i < n; i++)
+        if (s[i].rank != NONE)
+            heap_push(&h, (uint64_t)s[i].rank << 32 | i);
+    merge_queued(b, s, &h);
+    return 0;
 }
 
 static int run_bpe(const struct tokenizer *t, struct tok_work *w, struct span text, struct ids *out)
@@ -392,7 +415,7 @@ static int run_bpe(const struct tokenizer *t, struct tok_work *w, struct span te
     for (size_t from = 0, to; from < n; from = to) { /* a long text falls into parts that never meet */
         for (to = from + 1; to < n && (n < WHOLE || may_meet(b, s[to - 1].id, s[to].id)); to++)
             ;
-        merge_all(b, s + from, (uint32_t)(to - from), w->heap);
+        TRY(merge_all(b, w, s + from, (uint32_t)(to - from)));
         for (uint32_t i = 0; i != NONE; i = s[from + i].next)
             TRY(ids_push(out, s[from + i].id));
     }

@@ -12,6 +12,7 @@ static bool gives_text(const struct tokenizer *t, int32_t id, unsigned flags)
 
 static int gather(const struct tokenizer *t, const int32_t *ids, size_t n, unsigned flags, struct tok_pieces *out)
 {
+    TRY(tok_pieces_reserve(out, n));
     for (size_t i = 0; i < n; i++)
         if (gives_text(t, ids[i], flags))
             TRY(tok_pieces_push(out, (struct tok_piece){tokenizer_token(t, ids[i]), ids[i], false}));

@@ -34,6 +34,7 @@ struct tok_piece {
     bool first; /* begins where the whole text begins */
 };
 struct tok_pieces { struct tok_piece *at; size_t n, cap; };
+int tok_pieces_reserve(struct tok_pieces *p, size_t n); /* room for n in all */
 int tok_pieces_push(struct tok_pieces *p, struct tok_piece piece);
 
 /* Scratch of one call. Rewritten text lives in `mem` until the call ends. */

@@ -7,10 +7,13 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/utf8.h"
 
 struct tok_regex {
     pcre2_code *code;
     struct tok_regex *next;
+    size_t len;
+    char source[]; /* [len] as the file has it, for errors */
 };
 struct tok_match {
     pcre2_match_data *data;
@@ -235,13 +238,18 @@ static const struct { const char *pattern, *same; } faster[] = {
 int tok_regex_compile(struct span pattern, struct tok_regex **out)
 {
     TRY(limit_check(LIMIT_token_bytes, pattern.len, "regex"));
+    struct tok_regex *r = mem_calloc(MEM_TEXT, 1, sizeof *r + pattern.len);
+    if (!r)
+        return NUN_ENOMEM;
+    r->len = pattern.len;
+    if (pattern.len)
+        memcpy(r->source, pattern.ptr, pattern.len);
     for (size_t i = 0; i < sizeof faster / sizeof *faster; i++)
         if (span_is(pattern, faster[i].pattern))
             pattern = span_str(faster[i].same);
     struct xlate x = {.in = pattern};
     buf_init(&x.out, MEM_TEXT, 32 * LIMIT_OF(token_bytes));
-    struct tok_regex *r = mem_calloc(MEM_TEXT, 1, sizeof *r);
-    int rc = r ? translate(&x) : NUN_ENOMEM;
+    int rc = translate(&x);
     if (rc == 0)
         rc = compile(span_of(buf_cstr(&x.out), x.out.len), &r->code);
     buf_free(&x.out);
@@ -302,6 +310,7 @@ enum {
     WINDOW = 512,  /* bytes of text that a search sees at first, more than the words of real texts have */
     STEPS = 8,     /* backtracking allowed for each of them */
     CREDIT = 1024, /* bytes of windows that a byte of text pays for */
+    SHOWN = 80,    /* bytes of a pattern in an error */
 };
 
 static size_t next_char(struct span text, size_t at)
@@ -371,8 +380,11 @@ int tok_regex_find(const struct tok_regex *r, struct tok_match *m, struct span t
     int rc = search(r, m, text, at);
     if (rc < 0 && rc != PCRE2_ERROR_NOMATCH) {
         char why[128] = "";
+        size_t shown = r->len < SHOWN ? r->len : SHOWN;
+        shown -= utf8_incomplete_tail(r->source, shown);
         pcre2_get_error_message(rc, (PCRE2_UCHAR *)why, sizeof why);
-        return err_set(rc == PCRE2_ERROR_NOMEMORY ? NUN_ENOMEM : NUN_ELIMIT, "regex on %zu bytes of text: %s", text.len, why);
+        return err_set(rc == PCRE2_ERROR_NOMEMORY ? NUN_ENOMEM : NUN_ELIMIT, "regex \"%.*s\" on %zu bytes of text: %s", (int)shown,
+                       r->source, text.len, why);
     }
     const PCRE2_SIZE *v = pcre2_get_ovector_pointer(m->data);
     m->credit += (int64_t)(CREDIT * ((rc < 0 ? text.len : v[1]) - at));

@@ -82,16 +82,22 @@ int tok_steps_parse(struct tokenizer *t, const struct tok_stage *stage, const js
 
 /* ---- what steps share ---- */
 
+int tok_pieces_reserve(struct tok_pieces *p, size_t n)
+{
+    if (n <= p->cap)
+        return 0;
+    struct tok_piece *grown = mem_realloc(MEM_TEXT, p->at, n * sizeof *grown);
+    if (!grown)
+        return NUN_ENOMEM;
+    p->at = grown;
+    p->cap = n;
+    return 0;
+}
+
 int tok_pieces_push(struct tok_pieces *p, struct tok_piece piece)
 {
-    if (p->n == p->cap) {
-        size_t cap = p->cap ? 2 * p->cap : 64;
-        struct tok_piece *grown = mem_realloc(MEM_TEXT, p->at, cap * sizeof *grown);
-        if (!grown)
-            return NUN_ENOMEM;
-        p->at = grown;
-        p->cap = cap;
-    }
+    if (p->n == p->cap)
+        TRY(tok_pieces_reserve(p, p->cap ? 2 * p->cap : 64));
     p->at[p->n++] = piece;
     return 0;
 }

@@ -16,9 +16,11 @@ static inline void use_decode(const struct tokenizer *t, const struct ids *ids)
     if (tokenizer_decode(t, ids->at, ids->n, TOK_SKIP_SPECIAL, &all) == 0 && all.len && !utf8_valid(all.ptr, all.len))
         __builtin_trap();
     if (tok_stream_create(t, 0, &s) == 0) {
-        for (size_t i = 0; i < ids->n && tok_stream_push(s, ids->at[i], &streamed) == 0; i++)
-            if (streamed.len && !utf8_valid(streamed.ptr, streamed.len))
+        for (size_t i = 0, seen = 0; i < ids->n && tok_stream_push(s, ids->at[i], &streamed) == 0; i++) {
+            if (streamed.len > seen && !utf8_valid(streamed.ptr + seen, streamed.len - seen)) /* each part of whole characters */
                 __builtin_trap();
+            seen = streamed.len;
+        }
         (void)tok_stream_end(s, &streamed);
     }
     tok_stream_free(s);

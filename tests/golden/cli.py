@@ -144,7 +144,7 @@ def case_values():
 def case_arguments():
     mistake("run", says=["expected a model"])
     mistake("inspect", "a", "b", says=["did not expect \"b\""])
-    mistake("data", says=["scenes or check", "nothing"])
+    mistake("data", says=["scenes or lint", "nothing"])
     mistake("train", says=["expected a recipe"])
     mistake("train", "no-such-recipe.yaml", says=["no-such-recipe.yaml"])
     mistake("run", "no-such-model", "hello", says=["no-such-model"])
@@ -189,7 +189,7 @@ def case_data():
         mistake(*make, says=["data.json"])
         os.remove(tmp + "/b/images/" + sorted(os.listdir(tmp + "/b/images"))[0])
         _, err = nunchi("data", "lint", tmp + "/b", status=1)
-        contains(err, "data.json:1: sample ")
+        contains(err, "data.json:2: sample ")
 
 
 def case_pipe_closed():

@@ -102,7 +102,7 @@ def case_twins_are_obeyed():
 # ---- what is no model ------------------------------------------------------------------------------
 
 OPENERS = (("run", ["--raw", "hi"]), ("chat", []), ("bench", ["-p", "4", "-n", "1"]), ("eval", ["--count", "1"]), ("embed", ["hi"]),
-           ("inspect", []), ("verify", []), ("convert", ["OUT"]), ("quantize", ["OUT", "Q8_0"]), ("tokenize", []), ("template", []),
+           ("classify", ["examples/shapes.png"]), ("inspect", []), ("verify", []), ("convert", ["OUT"]), ("quantize", ["OUT", "Q8_0"]), ("tokenize", []), ("template", []),
            ("merge", ["LORA", "OUT"]))
 
 
@@ -217,6 +217,7 @@ def case_json_everywhere():
             "verify": ["verify", shared("fixtures/llama"), "--no-train"], "bench": ["bench", model, "-p", 4, "-n", 1, "-r", 1],
             "embed": ["embed", model, "hi"], "merge": ["merge", shared("fixtures/llama"), shared("fixtures/peft-lora"), tmp + "/merged"],
             "inspect": ["inspect", model], "convert": ["convert", model, tmp + "/x.gguf"], "quantize": ["quantize", model, tmp + "/q.gguf", "Q8_0"],
+            "classify": ["classify", shared("fixtures/vit"), "examples/shapes.png"],
             "init": ["init", "llama-tiny", tmp + "/other"], "data": ["data", "scenes", tmp + "/d", "--count", 1],
             "tokenize": ["tokenize", model], "grammar": ["grammar", "--regex", "a"], "template": ["template", MODEL], "list": ["list"],
             "help": ["help"]}

@@ -293,11 +293,13 @@ static const struct { const char *name; exact_fn *exact; } acts[ACT_COUNT] = {
     [ACT_QUICK_GELU] = {"quick", quick_l}, [ACT_TANH] = {"tanh", tanhl}, [ACT_SIGMOID] = {"sigmoid", sigmoid_l},
     [ACT_SOFTPLUS] = {"softplus", softplus_l}, [ACT_BEND] = {"bend", bend_l},
 };
-/* By a central difference, but for the one that bends at zero. */
+/* By a central difference, but for those that bend at zero: beside a bend it is off by a share of h. */
 static long double slope_l(long double x)
 {
     if (act_now == ACT_RELU2)
         return 2 * relu_l(x);
+    if (act_now == ACT_BEND)
+        return x < 0 ? expm1l(x) : 0;
     const long double h = 0x1p-16L;
     return (acts[act_now].exact(x + h) - acts[act_now].exact(x - h)) / (2 * h);
 }
