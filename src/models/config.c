@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "models/loader.h"
+#include "models/sight.h"
 #include "models/conv_rows.h"
 
 const char *const *config_ignore(struct arena *a, const char *const *own)
@@ -114,8 +115,8 @@ static int check_features(const struct model *m, const char *place)
                        m->text.facts.hidden);
     if (m->vision.facts.deep > m->text.facts.layers)
         return err_set(NUN_EFORMAT, "%s: features for %d layers, but the decoder has %d", place, m->vision.facts.deep, m->text.facts.layers);
-    int ids = nn_ids(&m->text.facts);
-    if (layers && m->family->kind == FAMILY_DECODER && m->facts.image_token >= ids)
+    int ids = nn_ids(&m->text.facts), behind = m->family->sight && !m->family->sight->tokens;
+    if (layers && m->family->kind == FAMILY_DECODER && m->facts.image_token >= ids + behind)
         return err_set(NUN_EFORMAT, "%s: image token %d is outside the vocabulary of %d", place, m->facts.image_token, ids);
     return 0;
 }

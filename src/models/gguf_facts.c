@@ -66,8 +66,11 @@ int gguf_arch_of_file(const struct gguf *g, const char *place, const struct gguf
             *out = &gguf_archs[i];
             return 0;
         }
-    return err_set(NUN_EUNSUP, "%s: general.architecture \"%.*s\" is not one that nunchi knows", place,
-                   name.len > 40 ? 40 : (int)name.len, name.ptr ? name.ptr : "");
+    struct span tower = {0};
+    TRY(gguf_get_string(g, "clip.projector_type", &tower));
+    return err_set(NUN_EUNSUP, "%s: general.architecture \"%.*s\"%s%.*s%s is not one that nunchi knows", place,
+                   name.len > 40 ? 40 : (int)name.len, name.ptr ? name.ptr : "", tower.len ? " with the projector \"" : "",
+                   tower.len > 40 ? 40 : (int)tower.len, tower.ptr ? tower.ptr : "", tower.len ? "\"" : "");
 }
 
 int gguf_arch_of_config(const json_t *config, const char *place, const struct gguf_arch **out)

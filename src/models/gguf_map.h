@@ -64,6 +64,7 @@ struct gguf_sight {
     const char *text_key;              /* of the decoder's config in the whole; NULL: text_config */
     const char *text_from, *text_to;   /* how names of the decoder begin, alone and in the whole */
     const char *token[3], *token_key[3]; /* placeholders of pictures and videos, and what stands around them, with the config keys of their ids */
+    bool untold;                       /* token[0] may lack in the vocabulary: its id is then the one behind the last */
     const char *lifted[3];             /* facts of the tower's file that are the whole's */
     const char *whole;                 /* config keys of the whole of which no file speaks, as JSON; may be NULL. Where it has a
                                         * model_type, the row's is the tower's */

@@ -470,32 +470,32 @@ static const struct gguf_name pixtral_tower[] = {
 };
 
 static const struct gguf_sight llava_sight = {
-    {"LlamaForCausalLM", "MistralForCausalLM"}, NULL, "", "language_model.", {"<image>"}, {"image_token_index"}, {"vision_feature_layer"},
+    {"LlamaForCausalLM", "MistralForCausalLM"}, NULL, "", "language_model.", {"<image>"}, {"image_token_index"}, true, {"vision_feature_layer"},
     "{\"vision_feature_select_strategy\": \"default\", \"projector_hidden_act\": \"gelu\"}",
     "multi_modal_projector.linear_2.weight", 0,
     {"{\"image_processor_type\": \"CLIPImageProcessor\", \"resample\": 3}"},
     {{"vision.image_size", "size", "shortest_edge"}, {"vision.image_size", "crop_size", "height"}, {"vision.image_size", "crop_size", "width"}}};
 static const struct gguf_sight pixtral_sight = {
-    {"LlamaForCausalLM", "MistralForCausalLM"}, NULL, "", "language_model.", {"[IMG]"}, {"image_token_index"}, {"vision_feature_layer"},
+    {"LlamaForCausalLM", "MistralForCausalLM"}, NULL, "", "language_model.", {"[IMG]"}, {"image_token_index"}, false, {"vision_feature_layer"},
     "{\"model_type\": \"llava\", \"vision_feature_select_strategy\": \"full\", \"projector_hidden_act\": \"gelu\"}",
     "multi_modal_projector.linear_2.weight", 0,
     {"{\"image_processor_type\": \"PixtralImageProcessor\", \"resample\": 3}"},
     {{"vision.image_size", "size", "longest_edge"}, {"vision.patch_size", "patch_size"}}};
 static const struct gguf_sight intern_sight = {
     {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"}, "llm_config", "", "language_model.", {"<IMG_CONTEXT>"},
-    {"img_context_token_id"}, {"downsample_ratio"}, "{\"select_layer\": -1, \"ps_version\": \"v2\"}", "mlp1.3.weight", 0,
+    {"img_context_token_id"}, false, {"downsample_ratio"}, "{\"select_layer\": -1, \"ps_version\": \"v2\"}", "mlp1.3.weight", 0,
     {"{\"image_processor_type\": \"GotOcr2ImageProcessor\", \"crop_to_patches\": true, \"min_patches\": 1, \"max_patches\": 12, "
      "\"resample\": 3}"},
     {{"vision.image_size", "size", "height"}, {"vision.image_size", "size", "width"}, {"vision.preproc_min_tiles", "min_patches"},
      {"vision.preproc_max_tiles", "max_patches"}}};
 static const struct gguf_sight gemma3_sight = {
     {"Gemma3ForCausalLM"}, NULL, "", "language_model.", {"<image_soft_token>", "<start_of_image>", "<end_of_image>"},
-    {"image_token_index", "boi_token_index", "eoi_token_index"}, {"mm_tokens_per_image"}, NULL,
+    {"image_token_index", "boi_token_index", "eoi_token_index"}, false, {"mm_tokens_per_image"}, NULL,
     "multi_modal_projector.mm_input_projection_weight", 1,
     {"{\"image_processor_type\": \"Gemma3ImageProcessor\", \"resample\": 2}"},
     {{"vision.image_size", "size", "height"}, {"vision.image_size", "size", "width"}}};
 static const struct gguf_sight idefics3_sight = {
-    {"LlamaForCausalLM"}, NULL, "model.", "model.text_model.", {"<image>"}, {"image_token_id"}, {"scale_factor"}, NULL,
+    {"LlamaForCausalLM"}, NULL, "model.", "model.text_model.", {"<image>"}, {"image_token_id"}, false, {"scale_factor"}, NULL,
     "model.connector.modality_projection.proj.weight", 0,
     {"{\"image_processor_type\": \"Idefics3ImageProcessor\", \"do_image_splitting\": true, \"resample\": 1}"},
     {{"vision.preproc_image_size", "size", "longest_edge"}, {"vision.image_size", "max_image_size", "longest_edge"}}};
@@ -590,6 +590,8 @@ const struct gguf_arch gguf_archs[] = {
      "{\"hidden_act\": \"gelu_pytorch_tanh\", \"temporal_patch_size\": 2}", {SET(tower_facts), SET(later_tower_facts), SET(position_rows)},
      {SET(qwen3_tower)}, gguf_read_deep_tower, NULL, &qwen3_sight},
     {"clip", "LlavaForConditionalGeneration", "llava", "projector_type=mlp", false, "{}", {SET(square_facts)}, {SET(llava_tower)},
+     gguf_read_clip_tower, NULL, &llava_sight},
+    {"clip", "LlavaForConditionalGeneration", "llava", "!projector_type", false, "{}", {SET(square_facts)}, {SET(llava_tower)}, /* of 2023 */
      gguf_read_clip_tower, NULL, &llava_sight},
     {"clip", "LlavaForConditionalGeneration", "pixtral", "projector_type=pixtral", true, "{}", {SET(native_facts)}, {SET(pixtral_tower)},
      gguf_read_pixtral_tower, NULL, &pixtral_sight},

@@ -47,6 +47,10 @@ static int put_tokens(const struct gguf_sight *s, const struct gguf *g, const ch
                 json_object_set_new(config, s->token_key[i], json_integer(id));
     if (rc < 0)
         return rc;
+    if (s->untold && tokens && !json_object_get(config, s->token_key[0])) {
+        int64_t rows = gguf_config_int(json_object_get(config, "text_config"), "vocab_size", 0), n = (int64_t)tokens->count;
+        json_object_set_new(config, s->token_key[0], json_integer(n > rows ? n : rows));
+    }
     return json_object_get(config, s->token_key[0]) ? 0 : err_set(NUN_EFORMAT, "%s: expected the token %s for pictures in the vocabulary, found none",
                                                                  text_path, s->token[0]);
 }

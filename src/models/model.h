@@ -43,6 +43,12 @@ struct model {
     size_t n_values;                 /* parameters */
 };
 
+/* A placeholder behind the vocabulary: text cannot say it, no row of the embedding is its, no logit. */
+static inline bool model_is_behind(const struct model *m, int32_t id)
+{
+    return id == m->facts.image_token && id == nn_ids(&m->text.facts);
+}
+
 /* Open a HF folder or a GGUF file: config checked key by key, every tensor checked by name and shape, nothing copied
  * but one-dimensional weights (to float32). A missing, misshapen or extra tensor is an error. */
 int model_load(const char *folder, struct model **out);

@@ -155,7 +155,7 @@ static void lay_span(const struct nun_timeline *t, int64_t at, struct kv_row *ro
 static void lay_row(const struct nun_model *m, struct engine_plan *p, int row, const struct engine_span *s, int64_t at)
 {
     const struct nun_timeline *t = s->t;
-    p->ids[row] = t->ids.at[at];
+    p->ids[row] = model_is_behind(m->model, t->ids.at[at]) ? 0 : t->ids.at[at];
     p->pos[row] = (int32_t)at;
     p->kv[row] = (struct kv_row){.pages = t->table.pages, .page_stride = t->table.stride, .position = (int32_t)at,
                                  .state = t->state.live ? t->state.live->data : NULL};

@@ -96,10 +96,19 @@ static int open_processor(struct nun_model *m, const char *mmproj)
     return 0;
 }
 
+/* The tokenizer that has none gets the one that templates write; one that has it says it as any other special string. */
+static int add_placeholder(struct nun_model *m)
+{
+    int32_t id = m->model->facts.image_token;
+    return tokenizer_token(m->tokenizer, id).len ? 0 : tokenizer_add(m->tokenizer, SPAN("<image>"), id);
+}
+
 /* The placeholder's id, where the vocabulary alone has it. */
 static int find_placeholder(struct nun_model *m)
 {
     const struct sight_row *row = m->model->family->sight;
+    if (m->tokenizer && model_is_behind(m->model, m->model->facts.image_token))
+        return add_placeholder(m);
     if (!row || !row->token || !m->tokenizer)
         return 0;
     m->model->facts.image_token = tokenizer_id_of(m->tokenizer, span_str(row->token));

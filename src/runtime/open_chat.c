@@ -61,6 +61,8 @@ int open_chat(struct nun_model *m, const char *folder, const char *own)
         rc = find_template(m, folder, "tool_use", &m->tool_chat);
     else if (rc > 0 && m->model->family->sight && m->model->family->sight->template)
         rc = set_template(m, span_str(m->model->family->sight->template), "the family's template", &m->chat);
+    else if (rc > 0 && model_is_behind(m->model, m->model->facts.image_token))
+        rc = set_template(m, span_str(prompt_llava_template), "LLaVA's template", &m->chat);
     else if (rc > 0 && nun_token_id(m, "<|user|>") >= 0 && nun_token_id(m, "<|assistant|>") >= 0)
         rc = set_template(m, span_str(prompt_plain_template), "plain template", &m->chat);
     return rc < 0 ? rc : 0;

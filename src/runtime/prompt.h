@@ -6,8 +6,8 @@
 #include "base/arena.h"
 #include "runtime/timeline.h"
 
-/* The template of models whose folder has none but whose vocabulary has these two tokens. */
-extern const char prompt_plain_template[];
+/* Templates of models whose folder has none: of those whose vocabulary has these two tokens, and of LLaVA 1.5. */
+extern const char prompt_plain_template[], prompt_llava_template[];
 
 /* What the text of a template looks like, for those that refuse to be tried out. Bits of chat_takes. */
 int prompt_guess_takes(struct span template_text);

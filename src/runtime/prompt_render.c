@@ -17,6 +17,13 @@ const char prompt_plain_template[] =
     "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
     "{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
 
+/* Of LLaVA 1.5, whose old files have none: arXiv:2310.03744 on Vicuna's form of a conversation. */
+const char prompt_llava_template[] =
+    "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'] | upper }}: {% endif %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<image>\n' }}{% endif %}{% endfor %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] + ' ' }}{% endif %}{% endfor %}"
+    "{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}";
+
 int prompt_guess_takes(struct span text)
 {
     static const char *const signs[] = {"'type'", "\"type\"", ".type"};

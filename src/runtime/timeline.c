@@ -122,7 +122,7 @@ static int check_ids(const struct nun_timeline *t, const int32_t *ids, size_t n,
     const struct model *m = t->m->model;
     size_t found = 0, wanted = 0;
     for (size_t i = 0; i < n; i++) {
-        if (ids[i] < 0 || ids[i] >= nn_ids(&m->text.facts))
+        if ((ids[i] < 0 || ids[i] >= nn_ids(&m->text.facts)) && !model_is_behind(m, ids[i]))
             return err_set(NUN_EARG, "token %zu: id %d is outside the vocabulary of %d", i, ids[i], nn_ids(&m->text.facts));
         found += is_placeholder(m, ids[i]);
     }

@@ -210,6 +210,13 @@ int tok_added_seal(struct tokenizer *t)
     return rc;
 }
 
+int tokenizer_add(struct tokenizer *t, struct span text, int32_t id)
+{
+    size_t before = t->n_added;
+    TRY(tok_added_add(t, &(struct tok_added){.content = text, .id = id, .special = true}, "added token"));
+    return t->n_added > before ? tok_trie_put(&t->raw, t->added[before].content, (uint32_t)before) : 0;
+}
+
 /* ---- cutting ---- */
 
 /* The character that ends just before byte `at`; its first byte. */

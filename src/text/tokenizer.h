@@ -24,6 +24,8 @@ enum tok_role { TOK_NO_ROLE = -1, TOK_BOS, TOK_EOS, TOK_PAD, TOK_UNK, TOK_SEP, T
 int tokenizer_load(const char *path, struct tokenizer **out);
 /* The bytes of a tokenizer.json alone, without the facts of the files beside it. */
 int tokenizer_from_json(struct span json, struct tokenizer **out);
+/* One special string more, while nothing else uses the tokenizer yet; its id is another's nowhere. */
+int tokenizer_add(struct tokenizer *t, struct span text, int32_t id);
 void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 
 /* Append the ids of UTF-8 `text` to `out`. On failure `out` keeps what it held before. */

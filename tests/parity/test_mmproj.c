@@ -26,15 +26,15 @@ struct pair_row {
     const char *name;
     int cases;
     const char *numbers; /* instead of the folder's, where GGUF cannot say some fact of the folder */
+    const char *folder, *tower; /* of another name than the pair */
     bool own_limits; /* the folder's limits of pixels are not the published ones, and GGUF does not speak of them */
 };
 
 static void open_pair(const struct pair_row *row, const char *folder, struct nun_model **out)
 {
-    const char *name = row->name;
     char text[PATH], tower[PATH];
-    snprintf(text, sizeof text, PAIRS "%s.gguf", name);
-    snprintf(tower, sizeof tower, PAIRS "mmproj-%s.gguf", name);
+    snprintf(text, sizeof text, PAIRS "%s.gguf", row->name);
+    snprintf(tower, sizeof tower, PAIRS "mmproj-%s.gguf", row->tower ? row->tower : row->name);
     check_ok(nun_model_open(text, &(struct nun_model_options){.threads = 2, .compute = NUN_F32, .mmproj = tower}, out));
     assert_true((*out)->has_preprocess && (*out)->tokenizer && (*out)->chat.template);
     if (!row->own_limits)
@@ -68,6 +68,7 @@ static void check_numbers(const char *name, const json_t *want, const float *got
             fail_msg("%s: logit %zu: %g, expected %g", name, i, (double)got[i], json_number_value(json_array_get(want, i)));
 }
 
+/* The pair may lack the last tokens of the folder's vocabulary. */
 static void check_last(const char *folder, const char *name, const float *got, size_t vocab)
 {
     char path[PATH + 32], key[64];
@@ -76,8 +77,8 @@ static void check_last(const char *folder, const char *name, const float *got, s
     snprintf(key, sizeof key, "%s/logits", name);
     check_ok(st_open(path, &st));
     const struct st_tensor *t = st_find(st, span_str(key));
-    assert_true(t && t->shape.d[1] == (int64_t)vocab);
-    const float *want = (const float *)t->data + (size_t)(t->shape.d[0] - 1) * vocab;
+    assert_true(t && t->shape.d[1] >= (int64_t)vocab);
+    const float *want = (const float *)t->data + (t->shape.d[0] - 1) * t->shape.d[1];
     for (size_t i = 0; i < vocab; i++)
         if (!(fabs((double)got[i] - want[i]) < NEAR))
             fail_msg("%s: logit %zu: %g, expected %g", name, i, got[i], want[i]);
@@ -125,7 +126,7 @@ static void test_pair(void **state)
     json_t *file;
     const json_t *one;
     size_t i;
-    snprintf(folder, sizeof folder, FIXTURES "%s", row->name);
+    snprintf(folder, sizeof folder, FIXTURES "%s", row->folder ? row->folder : row->name);
     if (!file_is_dir(folder))
         skip();
     if (row->numbers)
@@ -139,6 +140,88 @@ static void test_pair(void **state)
     assert_int_equal(i, row->cases);
     nun_model_close(m);
     json_decref(file);
+}
+
+/* ---- a vocabulary without the placeholder ------------------------------------------------------- */
+
+enum { BEHIND = 321 }; /* ids of the pair: 0 .. 320 */
+
+static void open_untold(struct nun_model **out)
+{
+    open_pair(&(struct pair_row){"llava-plain", .tower = "llava"}, NULL, out);
+    struct nun_model_info info;
+    nun_model_info(*out, &info);
+    assert_int_equal(info.vocab, BEHIND);
+}
+
+/* Conversations become the ids that the folder's template, processor and tokenizer give, placeholders too. */
+static void test_untold(void **state)
+{
+    struct nun_model *m;
+    json_t *file;
+    const json_t *one;
+    size_t i;
+    if (!file_is_dir(FIXTURES "llava"))
+        skip();
+    check_ok(json_load_file_limited(FIXTURES "llava/verify/case.json", &file));
+    open_untold(&m);
+    json_array_foreach(json_object_get(file, "cases"), i, one) {
+        const json_t *list = json_object_get(one, "messages"), *message, *part, *want = json_object_get(one, "input_ids");
+        struct nun_part parts[8];
+        struct nun_message messages[4];
+        char path[PATH] = "";
+        size_t k, j, n = 0, turns = 0;
+        struct nun_timeline *t;
+        json_array_foreach(list, k, message) {
+            size_t from = n;
+            json_array_foreach(json_object_get(message, "content"), j, part) {
+                const char *text = json_string_value(json_object_get(part, "text"));
+                if (!text)
+                    snprintf(path, sizeof path, FIXTURES "llava/verify/%s",
+                             json_string_value(json_array_get(json_object_get(one, "images"), 0)));
+                assert_true(n < 8);
+                parts[n++] = (struct nun_part){.kind = text ? NUN_PART_TEXT : NUN_PART_IMAGE_FILE, .text = text ? text : path};
+            }
+            assert_true(turns < 4);
+            messages[turns++] = (struct nun_message){
+                .role = json_string_value(json_object_get(message, "role")), .parts = parts + from, .n_parts = n - from};
+        }
+        if (!turns)
+            continue;
+        check_ok(nun_timeline_create(m, &t));
+        check_ok(nun_timeline_chat(t, &(struct nun_chat){.messages = messages, .n_messages = turns}));
+        const int32_t *got = nun_timeline_tokens(t, &n);
+        assert_int_equal(n, json_array_size(want));
+        for (k = 0; k < n; k++)
+            assert_int_equal(got[k], json_integer_value(json_array_get(want, k)));
+        nun_timeline_free(t);
+    }
+    assert_int_equal(i, 4);
+    nun_model_close(m);
+    json_decref(file);
+}
+
+/* The id behind the vocabulary is a picture's, and nobody else's. */
+static void test_behind(void **state)
+{
+    struct nun_model *m;
+    struct nun_timeline *t;
+    struct nun_part typed = {.kind = NUN_PART_TEXT, .text = "what is <image>?"};
+    struct nun_message message = {.role = "user", .parts = &typed, .n_parts = 1};
+    open_untold(&m);
+    check_ok(nun_timeline_create(m, &t));
+    check_fails(NUN_EARG, "0 given, which take 0 placeholders; the text has 1", nun_timeline_ids(t, (const int32_t[]){5, BEHIND}, 2));
+    check_fails(NUN_EARG, "id 322 is outside the vocabulary of 321", nun_timeline_ids(t, (const int32_t[]){BEHIND + 1}, 1));
+    check_fails(NUN_EARG, "0 given", nun_timeline_text(t, "<image>", 7, NUN_TEXT_SPECIAL));
+    check_ok(nun_timeline_text(t, "<image>", 7, 0));
+    check_ok(nun_timeline_chat(t, &(struct nun_chat){.messages = &message, .n_messages = 1}));
+    check_ok(nun_timeline_prefill(t));
+    size_t n;
+    const int32_t *ids = nun_timeline_tokens(t, &n);
+    for (size_t i = 0; i < n; i++)
+        assert_in_range(ids[i], 0, BEHIND - 1);
+    nun_timeline_free(t);
+    nun_model_close(m);
 }
 
 /* Without its tower it is a model of text. */
@@ -213,6 +296,8 @@ static int open_changed(const char *name, const char *from, const char *to)
 static void test_unknown(void **state)
 {
     check_ok(open_changed("llava", "mm.2.weight", "mm.2.weight"));
+    check_ok(open_changed("llava", "clip.projector_type", "clip.projector_said")); /* files of 2023 have no such key */
+    check_fails(NUN_EUNSUP, "with the projector \"ldp\"", open_changed("llava", "mlp", "ldp"));
     check_fails(NUN_EUNSUP, "(mlp_norm, of Yi-VL)", open_changed("llava", "mm.2.weight", "mm.3.weight"));
     check_fails(NUN_EUNSUP, "(LLaVA 1.6)", open_changed("llava", "clip.vision.attention.head_count", "clip.vision.image_grid_pinpoints"));
     check_fails(NUN_EUNSUP, "tensor \"v.post_lm.weight\"", open_changed("smolvlm", "v.post_ln.weight", "v.post_lm.weight"));
@@ -248,8 +333,9 @@ static void test_torture(void **state)
 
 int main(void)
 {
-    static struct pair_row rows[] = {{"qwen2-vl", 4, NULL, true}, {"qwen3-vl", 4, NULL, true}, {"llava", 4}, {"internvl2", 5},
-                                     {"smolvlm", 3}, {"pixtral", 4}, {"gemma3", 3, "gemma3.json"}};
+    static struct pair_row rows[] = {{"qwen2-vl", 4, .own_limits = true}, {"qwen3-vl", 4, .own_limits = true}, {"llava", 4}, {"internvl2", 5},
+                                     {"smolvlm", 3}, {"pixtral", 4}, {"gemma3", 3, "gemma3.json"},
+                                     {"llava-plain", 4, NULL, "llava", "llava"}};
     const struct CMUnitTest tests[] = {
         {"qwen2-vl", test_pair, NULL, NULL, &rows[0]},
         {"qwen3-vl", test_pair, NULL, NULL, &rows[1]},
@@ -258,6 +344,9 @@ int main(void)
         {"smolvlm", test_pair, NULL, NULL, &rows[4]},
         {"pixtral", test_pair, NULL, NULL, &rows[5]},
         {"gemma3", test_pair, NULL, NULL, &rows[6]},
+        {"llava-plain", test_pair, NULL, NULL, &rows[7]},
+        cmocka_unit_test(test_untold),
+        cmocka_unit_test(test_behind),
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_refused),
