@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 
 int batch_source_init(struct batch_source *s, const struct tokenizer *tok)
 {
@@ -18,35 +19,55 @@ int batch_source_init(struct batch_source *s, const struct tokenizer *tok)
         if (*rows[i].id < 0)
             return err_set(NUN_EFORMAT, "tokenizer: the conversation needs the token %s, there is none", rows[i].piece);
     }
-    for (int c = 0; c < 3; c++)
-        s->mean[c] = s->std[c] = 0.5f;
     return 0;
 }
 
-/* Bytes of one thread's drawing space: questions, pixels, artefacts. */
-static size_t drawing_bytes(int side)
+/* One thread's drawing space: questions, bytes of the picture, what the world needs. */
+static size_t drawing_bytes(const struct batch_source *s, const struct preprocess_plan *p)
 {
-    size_t n = SCENE_MAX_QUESTIONS * sizeof(struct scene_qa) + 3 * (size_t)side * (size_t)side + scene_scratch_bytes(side);
+    size_t n = SCENE_MAX_QUESTIONS * sizeof(struct scene_qa) + 3 * (size_t)p->width * (size_t)p->height +
+               s->world.row->scratch(p->width, p->height);
     return (n + 63) & ~(size_t)63;
 }
 
-static int reserve(struct batch *b)
+/* <s> <|user|> and the picture's text as ids, and where the placeholders came to lie. */
+static int make_prefix(struct batch *b, const struct batch_source *s, struct span picture)
 {
-    const struct batch_shape *s = &b->shape;
-    size_t P = (size_t)s->pictures, T = (size_t)s->tokens, R = (size_t)s->answers, side = (size_t)s->side;
-    struct { void **at; size_t count, size; } rows[] = {
-        {(void **)&b->pixels, P * 3 * side * side, 4}, {(void **)&b->ids, P * T, 4}, {(void **)&b->pos, P * T, 4},
-        {(void **)&b->spans, P * T * 4, 4}, {(void **)&b->image_rows, P * (size_t)s->image_tokens, 4},
-        {(void **)&b->pick, P * R, 4}, {(void **)&b->labels, P * R, 4},
-        {(void **)&b->answer, P * (size_t)s->questions, sizeof *b->answer}, {(void **)&b->answers, P, sizeof(int)},
-        {&b->scratch, (size_t)b->threads, drawing_bytes(s->side)}, {(void **)&b->tokens, (size_t)b->threads, sizeof *b->tokens}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (!(*rows[i].at = arena_array(&b->arena, rows[i].count, rows[i].size)))
-            return NUN_ENOMEM;
+    TRY(ids_push(&b->prefix, s->bos));
+    TRY(ids_push(&b->prefix, s->user));
+    if (b->shape.told)
+        return 0;
+    TRY(tokenizer_encode(s->tok, picture, TOK_PARSE_SPECIAL, &b->prefix));
+    if (!(b->image_at = arena_array(&b->arena, b->prefix.n, sizeof *b->image_at)))
+        return NUN_ENOMEM;
+    for (size_t i = 0; i < b->prefix.n; i++)
+        if (b->prefix.at[i] == s->image)
+            b->image_at[b->image_tokens++] = (int32_t)i;
     return 0;
 }
 
-int batch_create(const struct batch_shape *shape, int threads, struct batch **out)
+static int reserve(struct batch *b, const struct batch_source *src)
+{
+    const struct batch_shape *s = &b->shape;
+    size_t P = (size_t)s->pictures, T = (size_t)s->tokens, R = (size_t)s->answers, threads = (size_t)b->threads;
+    if (!s->told)
+        TRY(preprocess_floats(&src->processor, &s->plan, &b->floats));
+    b->scratch_bytes = drawing_bytes(src, &s->plan);
+    struct { void **at; size_t count, size; } rows[] = {
+        {(void **)&b->pixels, P * b->floats + 1, 4}, {(void **)&b->ids, P * T, 4}, {(void **)&b->pos, P * T, 4},
+        {(void **)&b->spans, P * T * 4, 4}, {(void **)&b->pick, P * R, 4}, {(void **)&b->labels, P * R, 4},
+        {(void **)&b->answer, P * (size_t)s->questions, sizeof *b->answer}, {(void **)&b->answers, P, sizeof(int)},
+        {&b->scratch, threads, b->scratch_bytes}, {(void **)&b->tokens, threads, sizeof *b->tokens},
+        {(void **)&b->words, threads, sizeof *b->words}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (!(*rows[i].at = arena_array(&b->arena, rows[i].count, rows[i].size)))
+            return NUN_ENOMEM;
+    for (int i = 0; i < b->threads; i++)
+        buf_init(&b->words[i], MEM_TRAIN, LIMIT_OF(text_bytes));
+    return 0;
+}
+
+int batch_create(const struct batch_shape *shape, const struct batch_source *s, struct span picture, int threads, struct batch **out)
 {
     *out = mem_calloc(MEM_TRAIN, 1, sizeof **out);
     if (!*out)
@@ -54,7 +75,11 @@ int batch_create(const struct batch_shape *shape, int threads, struct batch **ou
     (*out)->shape = *shape;
     (*out)->threads = threads;
     arena_init(&(*out)->arena, MEM_TRAIN, 0);
-    int rc = reserve(*out);
+    int rc = make_prefix(*out, s, picture);
+    if (rc >= 0 && (size_t)shape->tokens < (*out)->prefix.n + 1)
+        rc = err_set(NUN_EFORMAT, "a row of %d tokens cannot hold the %zu of a picture", shape->tokens, (*out)->prefix.n);
+    if (rc >= 0)
+        rc = reserve(*out, s);
     if (rc < 0) {
         batch_free(*out);
         *out = NULL;
@@ -66,23 +91,38 @@ void batch_free(struct batch *b)
 {
     if (!b)
         return;
-    for (int i = 0; b->tokens && i < b->threads; i++)
+    for (int i = 0; b->words && i < b->threads; i++) {
         ids_free(&b->tokens[i]);
+        buf_free(&b->words[i]);
+    }
+    ids_free(&b->prefix);
     arena_free(&b->arena);
     mem_free(b);
 }
 
 /* [side, side, 3] bytes -> [3, side, side] normalised, with the processor's arithmetic. */
-static void normalise(const struct batch_source *src, const uint8_t *rgb, int side, float *out)
+static void normalise(const struct preprocess_facts *f, const uint8_t *rgb, size_t n, float *out)
 {
     float table[3][256];
     for (int c = 0; c < 3; c++)
         for (int v = 0; v < 256; v++)
-            table[c][v] = ((float)((double)v * (1.0 / 255.0)) - src->mean[c]) / src->std[c];
-    size_t n = (size_t)side * (size_t)side;
+            table[c][v] = ((float)((double)v * f->rescale_factor) - (float)f->mean[c]) / (float)f->std[c];
     for (size_t i = 0; i < n; i++)
         for (int c = 0; c < 3; c++)
             out[(size_t)c * n + i] = table[c][rgb[3 * i + c]];
+}
+
+/* The picture as the tower is given it. Squares that need no resizing, as most do here, take the short way. */
+static int preprocess(const struct batch *b, const struct batch_source *s, uint8_t *rgb, float *out)
+{
+    const struct preprocess_plan *p = &b->shape.plan;
+    size_t n = (size_t)p->width * (size_t)p->height;
+    if (p->tiles == 1 && p->inside_width == p->width && p->inside_height == p->height && 3 * n == b->floats) {
+        normalise(&s->processor, rgb, n, out);
+        return 0;
+    }
+    struct image img = {.width = p->width, .height = p->height, .channels = 3, .data = rgb};
+    return preprocess_tiles(&s->processor, p, &img, out, b->floats);
 }
 
 struct packing {
@@ -106,17 +146,26 @@ static void put(struct packing *p, int32_t id, int pos, int from, int to)
     p->at++;
 }
 
-static void put_prefix(struct packing *p)
+/* What every question of the picture sees; words: the picture told, or empty. */
+static int put_prefix(struct packing *p, struct span words)
 {
-    const struct batch_source *s = p->src;
-    int n = p->b->shape.image_tokens;
-    put(p, s->bos, 0, 0, 1);
-    put(p, s->user, 1, 0, 2);
-    for (int i = 0; i < n; i++) {
-        p->b->image_rows[(size_t)p->picture * (size_t)n + (size_t)i] = p->picture * p->b->shape.tokens + p->at;
-        put(p, s->image, p->at, 0, p->at + 1);
+    struct batch *b = p->b;
+    const int32_t *ids = b->prefix.at;
+    int n = (int)b->prefix.n;
+    if (b->shape.told) {
+        p->tokens->n = 0;
+        for (int i = 0; i < n; i++)
+            TRY(ids_push(p->tokens, ids[i]));
+        TRY(tokenizer_encode(p->src->tok, words, 0, p->tokens));
+        ids = p->tokens->at;
+        n = (int)p->tokens->n;
     }
+    if (n >= b->shape.tokens)
+        return err_set(NUN_ELIMIT, "a picture in words takes %d tokens, and a row holds %d", n, b->shape.tokens);
+    for (int i = 0; i < n; i++)
+        put(p, ids[i], p->at, 0, p->at + 1);
     p->prefix = p->at;
+    return 0;
 }
 
 /* One question behind the prefix. 1 when it does not fit, and then nothing was put. */
@@ -135,7 +184,7 @@ static int put_question(struct packing *p, const struct scene_qa *qa)
     int start = p->at;
     size_t picks = (size_t)p->picture * (size_t)b->shape.answers;
     struct batch_answer *a = &b->answer[p->picture * b->shape.questions + b->answers[p->picture]++];
-    *a = (struct batch_answer){p->picture, p->picks, learnt, qa->kind};
+    *a = (struct batch_answer){p->picture, p->picks, learnt, qa->kind, false};
     for (int i = 0; i < n; i++) {
         if (i >= question && i + 1 < n) {
             b->pick[picks + (size_t)p->picks] = p->picture * b->shape.tokens + p->at;
@@ -160,24 +209,31 @@ static void pad(struct packing *p)
         b->pick[base + (size_t)i] = b->labels[base + (size_t)i] = -1;
 }
 
-static int fill_picture(struct batch *b, const struct batch_source *s, int picture, uint64_t index, int thread)
+static int fill_picture(struct batch *b, const struct batch_source *s, uint64_t first, int picture, int thread)
 {
-    int side = b->shape.side;
-    size_t pixels = 3 * (size_t)side * (size_t)side;
-    uint8_t *scratch = (uint8_t *)b->scratch + (size_t)thread * drawing_bytes(side);
+    const struct world *w = &s->world;
+    const struct preprocess_plan *plan = &b->shape.plan;
+    uint8_t *scratch = (uint8_t *)b->scratch + (size_t)thread * b->scratch_bytes;
     struct scene_qa *qa = (struct scene_qa *)(void *)scratch;
     uint8_t *rgb = scratch + SCENE_MAX_QUESTIONS * sizeof *qa;
-    struct scene scene;
-    scene_make(&s->scene, s->seed, index, &scene);
-    TRY(scene_draw(&scene, rgb, rgb + pixels));
-    normalise(s, rgb, side, b->pixels + (size_t)picture * pixels);
-    int n = scene_questions(&s->scene, &scene, qa, b->shape.questions);
+    uint64_t index = first + (uint64_t)picture;
+    struct buf *words = &b->words[thread];
+    int n = 0;
+    buf_reset(words);
+    if (b->shape.told) {
+        TRY(w->row->tell(w, first, index, words, qa, b->shape.questions, &n));
+        TRY(buf_error(words));
+    } else {
+        TRY(w->row->draw(w, first, index, rgb, rgb + 3 * (size_t)plan->width * (size_t)plan->height, qa, b->shape.questions, &n));
+        TRY(preprocess(b, s, rgb, b->pixels + (size_t)picture * b->floats));
+    }
     struct packing p = {.b = b, .src = s, .picture = picture, .tokens = &b->tokens[thread]};
     b->answers[picture] = 0;
-    put_prefix(&p);
+    TRY(put_prefix(&p, buf_view(words)));
     for (int i = 0; i < n; i++)
         TRY(put_question(&p, &qa[i]));
     __atomic_fetch_add(&b->used_tokens, p.at, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&b->learnt, p.picks, __ATOMIC_RELAXED);
     pad(&p);
     return 0;
 }
@@ -189,7 +245,7 @@ static void fill_thread(void *arg, int ith, int nth)
 {
     struct filling *f = arg;
     for (int i = ith; i < f->b->shape.pictures; i += nth) {
-        int rc = fill_picture(f->b, f->s, i, f->first + (uint64_t)i, ith);
+        int rc = fill_picture(f->b, f->s, f->first, i, ith);
         int none = 0;
         if (rc < 0 && __atomic_compare_exchange_n(&f->rc, &none, rc, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
             snprintf(f->why, sizeof f->why, "%s", nun_error());
@@ -199,7 +255,7 @@ static void fill_thread(void *arg, int ith, int nth)
 int batch_fill(struct batch *b, const struct batch_source *s, uint64_t first, struct pool *pool)
 {
     struct filling f = {.b = b, .s = s, .first = first};
-    b->used_tokens = 0;
+    b->used_tokens = b->learnt = 0;
     if (pool && pool_threads(pool) <= b->threads)
         pool_run(pool, fill_thread, &f);
     else

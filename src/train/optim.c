@@ -87,6 +87,7 @@ static int slot_make(struct optim *o, struct optim_slot *s, struct g_param *whol
         TRY(part_param(o, s, whole, part));
     const struct g_param *p = s->param;
     s->kind = kind;
+    s->rate = 1;
     s->decays = p->shape.n >= 2;
     TRY(shape_count(&p->shape, &s->count));
     for (int k = 0; k < row->n_states; k++)
@@ -186,6 +187,7 @@ static bool all_zero(const float *x, size_t n)
 static void update_slot(struct optim_slot *s, const struct optim_settings *all, float factor, void *scratch)
 {
     struct optim_settings own = all[s->kind];
+    own.lr *= s->rate;
     if (!s->decays)
         own.weight_decay = 0;
     float *g = s->whole->grad + s->from, *w = (float *)(uintptr_t)s->whole->data + s->from;

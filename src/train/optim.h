@@ -35,6 +35,7 @@ struct optim_slot {
     enum optim_kind kind;
     bool decays;                   /* weight decay applies: two or more dimensions */
     int64_t updates;               /* t of this parameter */
+    float rate;                    /* share of the settings' lr that it learns at */
     float *state[OPTIM_STATES];
     size_t count;
     int owner_cost;                /* for the static split */

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "train/trainer.h"
 
 /* The conversation that batch.h lays out; <s> comes from the tokenizer's post-processor. */
@@ -32,32 +33,78 @@ static int write_object(const char *dir, const char *name, json_t *o)
     return rc;
 }
 
-static json_t *triple(const float v[3])
+/* Files of a folder that say how the model is used, and do not change with its weights. */
+static const char *const beside[] = {
+    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "generation_config.json", "chat_template.jinja",
+    "chat_template.json", "added_tokens.json"};
+
+static int copy_file(const char *from, const char *dir, const char *name)
 {
-    return json_pack("[f,f,f]", (double)v[0], (double)v[1], (double)v[2]);
+    char to[4096];
+    struct buf bytes;
+    TRY(path_join(to, sizeof to, dir, name));
+    buf_init(&bytes, MEM_TRAIN, LIMIT_OF(json_bytes));
+    int rc = file_read(from, &bytes);
+    if (rc >= 0)
+        rc = file_write_durable(to, bytes.ptr, bytes.len);
+    buf_free(&bytes);
+    return rc;
+}
+
+/* A model that went on from a folder is used as that one is. */
+static int copy_beside(const struct trainer *t, const char *dir)
+{
+    char from[4096];
+    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
+        TRY(path_join(from, sizeof from, t->recipe->model, beside[i]));
+        if (file_exists(from))
+            TRY(copy_file(from, dir, beside[i]));
+    }
+    return 0;
+}
+
+/* ---- a model of our own ---------------------------------------------------------------------- */
+
+static json_t *triple(const double v[3])
+{
+    return json_pack("[f,f,f]", v[0], v[1], v[2]);
+}
+
+static int write_square(const struct trainer *t, const char *dir)
+{
+    int side = model_image_size(t->model);
+    const struct preprocess_facts *f = &t->source.processor;
+    json_t *pre = json_pack("{s:b,s:b,s:b,s:b,s:o,s:s,s:o,s:s,s:i,s:f,s:{s:i,s:i}}", "do_convert_rgb", 1, "do_normalize", 1,
+                            "do_rescale", 1, "do_resize", 1, "image_mean", triple(f->mean), "image_processor_type",
+                            "SiglipImageProcessor", "image_std", triple(f->std), "processor_class", "LlavaProcessor",
+                            "resample", 3, "rescale_factor", 1.0 / 255.0, "size", "height", side, "width", side);
+    TRY(write_object(dir, "preprocessor_config.json", pre));
+    json_t *proc = json_pack("{s:s,s:i,s:i,s:s,s:s}", "image_token", "<image>", "num_additional_image_tokens", 0, "patch_size",
+                             t->model->vision.facts.patch, "processor_class", "LlavaProcessor", "vision_feature_select_strategy",
+                             t->model->facts.drop_class ? "default" : "full");
+    return write_object(dir, "processor_config.json", proc);
 }
 
 static int write_processor(const struct trainer *t, const char *dir)
 {
-    int side = model_image_size(t->model);
-    const struct nn_facts *v = &t->model->vision.facts;
-    json_t *pre = json_pack("{s:b,s:b,s:b,s:b,s:o,s:s,s:o,s:s,s:i,s:f,s:{s:i,s:i}}", "do_convert_rgb", 1, "do_normalize", 1,
-                            "do_rescale", 1, "do_resize", 1, "image_mean", triple(t->source.mean), "image_processor_type",
-                            "SiglipImageProcessor", "image_std", triple(t->source.std), "processor_class", "LlavaProcessor",
-                            "resample", 3, "rescale_factor", 1.0 / 255.0, "size", "height", side, "width", side);
-    TRY(write_object(dir, "preprocessor_config.json", pre));
-    json_t *proc = json_pack("{s:s,s:i,s:i,s:s,s:s}", "image_token", "<image>", "num_additional_image_tokens", 0, "patch_size",
-                             v->patch, "processor_class", "LlavaProcessor", "vision_feature_select_strategy",
-                             t->model->facts.drop_class ? "default" : "full");
-    TRY(write_object(dir, "processor_config.json", proc));
+    if (!t->model->family->sight)
+        return 0;
+    return t->recipe->processor ? copy_file(t->recipe->processor, dir, "preprocessor_config.json") : write_square(t, dir);
+}
+
+static int write_own(const struct trainer *t, const char *dir)
+{
+    char path[4096];
+    TRY(write_processor(t, dir));
     json_t *gen = json_pack("{s:b,s:i,s:i,s:i,s:b}", "_from_model_config", 1, "bos_token_id", (int)t->source.bos, "eos_token_id",
                             (int)t->source.eos, "pad_token_id", (int)t->source.pad, "do_sample", 0);
-    return write_object(dir, "generation_config.json", gen);
+    TRY(write_object(dir, "generation_config.json", gen));
+    TRY(path_join(path, sizeof path, dir, "chat_template.jinja"));
+    return file_write_durable(path, chat_template, sizeof chat_template - 1);
 }
 
 int train_publish(struct trainer *t, const char *dir)
 {
-    char path[4096];
     enum dtype dt = DT_BF16;
     const struct recipe_stage *last = &t->recipe->stages[t->recipe->stages_count - 1];
     if (last->decoder_layers && (int)last->decoder_layers < t->model->text.facts.layers)
@@ -68,7 +115,5 @@ int train_publish(struct trainer *t, const char *dir)
         TRY(dtype_parse(span_str(t->recipe->save_dtype), &dt));
     TRY(model_save(t->model, dir, dt));
     TRY(tokenizer_save(t->tokenizer, dir));
-    TRY(write_processor(t, dir));
-    TRY(path_join(path, sizeof path, dir, "chat_template.jinja"));
-    return file_write_durable(path, chat_template, sizeof chat_template - 1);
+    return file_is_dir(t->recipe->model) ? copy_beside(t, dir) : write_own(t, dir);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/file.h"
 
@@ -23,18 +24,36 @@ static const cyaml_schema_field_t weight_fields[] = {
 static const cyaml_schema_value_t weight_value = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct recipe_weight, weight_fields)};
 static const cyaml_schema_value_t text_value = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, 256)};
 
+static const cyaml_schema_field_t part_fields[] = {
+    TEXT("name", struct recipe_part, name, 0),
+    CYAML_FIELD_FLOAT("lr", CYAML_FLAG_DEFAULT, struct recipe_part, lr),
+    CYAML_FIELD_END};
+static const cyaml_schema_value_t part_value = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct recipe_part, part_fields)};
+
+static const cyaml_schema_field_t start_fields[] = {
+    TEXT("from", struct recipe_start, from, 0),
+    TEXT("ours", struct recipe_start, ours, CYAML_FLAG_OPTIONAL),
+    TEXT("theirs", struct recipe_start, theirs, CYAML_FLAG_OPTIONAL),
+    CYAML_FIELD_END};
+static const cyaml_schema_value_t start_value = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct recipe_start, start_fields)};
+
 static const cyaml_schema_field_t stage_fields[] = {
     TEXT("name", struct recipe_stage, name, 0),
+    TEXT("task", struct recipe_stage, task, CYAML_FLAG_OPTIONAL),
     CYAML_FIELD_UINT("pictures", CYAML_FLAG_DEFAULT, struct recipe_stage, pictures),
     CYAML_FIELD_UINT("batch", CYAML_FLAG_DEFAULT, struct recipe_stage, batch),
     UINT("schedule_pictures", struct recipe_stage, schedule_pictures),
     UINT("accumulate", struct recipe_stage, accumulate),
-    CYAML_FIELD_UINT("tokens", CYAML_FLAG_DEFAULT, struct recipe_stage, tokens),
-    CYAML_FIELD_UINT("answers", CYAML_FLAG_DEFAULT, struct recipe_stage, answers),
+    UINT("tokens", struct recipe_stage, tokens),
+    UINT("room", struct recipe_stage, room),
+    UINT("told_tokens", struct recipe_stage, told_tokens),
+    FLOAT("told", struct recipe_stage, told),
+    UINT("answers", struct recipe_stage, answers),
     UINT("questions", struct recipe_stage, questions),
     UINT("decoder_layers", struct recipe_stage, decoder_layers),
     CYAML_FIELD_BOOL("recompute", CYAML_FLAG_OPTIONAL, struct recipe_stage, recompute),
-    CYAML_FIELD_SEQUENCE("learn", CYAML_FLAG_POINTER, struct recipe_stage, learn, &text_value, 1, 16),
+    CYAML_FIELD_SEQUENCE("learn", CYAML_FLAG_POINTER, struct recipe_stage, learn, &text_value, 1, 64),
+    CYAML_FIELD_SEQUENCE("parts", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, parts, &part_value, 0, 64),
     CYAML_FIELD_FLOAT("lr", CYAML_FLAG_DEFAULT, struct recipe_stage, lr),
     FLOAT("weight_decay", struct recipe_stage, weight_decay),
     FLOAT("clip", struct recipe_stage, clip),
@@ -50,15 +69,19 @@ static const cyaml_schema_field_t stage_fields[] = {
     FLOAT("text_spread", struct recipe_stage, text_spread),
     FLOAT("augment", struct recipe_stage, augment),
     CYAML_FIELD_SEQUENCE("pictures_mix", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, pictures_mix,
-                         &weight_value, 0, SCENE_PICTURE_COUNT),
+                         &weight_value, 0, 64),
     CYAML_FIELD_SEQUENCE("questions_mix", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, questions_mix,
-                         &weight_value, 0, SCENE_KIND_COUNT),
+                         &weight_value, 0, 64),
     CYAML_FIELD_END};
 static const cyaml_schema_value_t stage_value = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct recipe_stage, stage_fields)};
 
 static const cyaml_schema_field_t recipe_fields[] = {
     TEXT("name", struct recipe, name, 0),
     TEXT("model", struct recipe, model, 0),
+    CYAML_FIELD_SEQUENCE("start", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe, start, &start_value, 0, 64),
+    TEXT("tokenizer", struct recipe, tokenizer, CYAML_FLAG_OPTIONAL),
+    TEXT("processor", struct recipe, processor, CYAML_FLAG_OPTIONAL),
+    TEXT("world", struct recipe, world, CYAML_FLAG_OPTIONAL),
     TEXT("output", struct recipe, output, 0),
     TEXT("runs", struct recipe, runs, 0),
     CYAML_FIELD_UINT("seed", CYAML_FLAG_DEFAULT, struct recipe, seed),
@@ -67,6 +90,7 @@ static const cyaml_schema_field_t recipe_fields[] = {
     UINT("save_every", struct recipe, save_every),
     UINT("eval_every", struct recipe, eval_every),
     UINT("eval_pictures", struct recipe, eval_pictures),
+    UINT("test_pictures", struct recipe, test_pictures),
     TEXT("save_dtype", struct recipe, save_dtype, CYAML_FLAG_OPTIONAL),
     TEXT("compute", struct recipe, compute, CYAML_FLAG_OPTIONAL),
     CYAML_FIELD_SEQUENCE("stages", CYAML_FLAG_POINTER, struct recipe, stages, &stage_value, 1, 64),
@@ -102,9 +126,17 @@ static int check_stage(const struct recipe_stage *s, const char *path)
         known = !strcmp(s->schedule, schedules[i]);
     if (!known)
         return err_set(NUN_EFORMAT, "%s: stage %s: schedule \"%s\" is none of constant, linear, cosine", path, s->name, s->schedule);
-    if (!s->batch || s->batch > 4096 || !s->pictures || s->tokens < 8 || s->tokens > 65536 || !s->answers || s->answers > s->tokens)
-        return err_set(NUN_EFORMAT, "%s: stage %s: batch %u (1..4096), pictures %u (1..), tokens %u (8..65536), answers %u (1..tokens)",
-                       path, s->name, s->batch, s->pictures, s->tokens, s->answers);
+    if (!s->batch || s->batch > 4096 || !s->pictures || s->batch % (s->accumulate ? s->accumulate : 1))
+        return err_set(NUN_EFORMAT, "%s: stage %s: batch %u (1..4096, a multiple of accumulate %u), pictures %u (1..)", path, s->name,
+                       s->batch, s->accumulate, s->pictures);
+    if (s->tokens > 65536 || s->room > 65536 || s->told_tokens > 65536 || (s->tokens > 0) + (s->room > 0) > 1)
+        return err_set(NUN_EFORMAT, "%s: stage %s: tokens %u, room %u, told_tokens %u: at most 65536 each, and one of the first two", path,
+                       s->name, s->tokens, s->room, s->told_tokens);
+    if (s->told < 0 || s->told > 1)
+        return err_set(NUN_EFORMAT, "%s: stage %s: told %g is no share", path, s->name, (double)s->told);
+    for (uint32_t i = 0; i < s->parts_count; i++)
+        if (!(s->parts[i].lr >= 0 && s->parts[i].lr < 10))
+            return err_set(NUN_EFORMAT, "%s: stage %s: parts[%u]: lr %g must be in [0, 10)", path, s->name, i, (double)s->parts[i].lr);
     if (!(s->lr > 0 && s->lr < 10) || s->dropout < 0 || s->dropout >= 1)
         return err_set(NUN_EFORMAT, "%s: stage %s: lr %g must be in (0, 10), dropout %g in [0, 1)", path, s->name,
                        (double)s->lr, (double)s->dropout);
@@ -144,6 +176,21 @@ void recipe_free(struct recipe *r)
     cyaml_free(&config, &recipe_value, r, 0);
 }
 
+int recipe_hash(const struct recipe *r, char out[65])
+{
+    char last[512] = "", *text = NULL;
+    size_t n = 0;
+    struct digest d;
+    cyaml_config_t config = yaml_config(last);
+    cyaml_err_t e = cyaml_save_data(&text, &n, &config, &recipe_value, r, 0);
+    if (e != CYAML_OK)
+        return err_set(NUN_ENOMEM, "recipe %s: %s: %s", r->name, cyaml_strerror(e), last);
+    digest_of(text, n, &d);
+    digest_hex(&d, out);
+    mem_free(text);
+    return 0;
+}
+
 int nun_recipe_paths(const char *path, char *output, char *runs, size_t cap)
 {
     struct recipe *r;
@@ -157,7 +204,7 @@ int nun_recipe_paths(const char *path, char *output, char *runs, size_t cap)
     return fits ? 0 : err_set(NUN_ELIMIT, "%s: output or runs: longer than %zu bytes", path, cap - 1);
 }
 
-static int mix(const struct recipe_weight *rows, uint32_t n, const char *const *names, int count, float *out, const char *stage)
+int recipe_mix(const struct recipe_weight *rows, uint32_t n, const char *const *names, int count, float *out, const char *stage)
 {
     if (!n)
         return 0;
@@ -171,25 +218,6 @@ static int mix(const struct recipe_weight *rows, uint32_t n, const char *const *
         out[k] = rows[i].weight;
     }
     return 0;
-}
-
-static const char *const picture_names[SCENE_PICTURE_COUNT] = {"objects", "text", "bars", "mixed"};
-
-int recipe_scene(const struct recipe_stage *s, int side, enum scene_split split, struct scene_config *out)
-{
-    *out = scene_config_default;
-    out->side = side;
-    out->split = split;
-    if (s->max_objects)
-        out->max_objects = (int)s->max_objects;
-    if (s->text_min)
-        out->text_min = (int)s->text_min;
-    if (s->text_max)
-        out->text_max = (int)s->text_max;
-    out->text_spread = s->text_spread;
-    out->augment = s->augment;
-    TRY(mix(s->pictures_mix, s->pictures_mix_count, picture_names, SCENE_PICTURE_COUNT, out->picture_weight, s->name));
-    return mix(s->questions_mix, s->questions_mix_count, scene_kind_names, SCENE_KIND_COUNT, out->question_weight, s->name);
 }
 
 float recipe_rate(const struct recipe_stage *s, uint64_t at, uint64_t total)

@@ -55,8 +55,10 @@ static int position_json(const struct trainer *t, struct buf *out)
     json_t *updates = json_array();
     for (int i = 0; i < t->optim->n; i++)
         json_array_append_new(updates, json_integer(t->optim->slots[i].updates));
-    json_t *o = json_pack("{s:I,s:I,s:I,s:I,s:o}", "stage", (json_int_t)t->at.stage, "stage_step", (json_int_t)t->at.stage_step,
-                          "step", (json_int_t)t->at.step, "seen", (json_int_t)t->at.seen, "updates", updates);
+    const struct train_effort *e = &t->effort;
+    json_t *o = json_pack("{s:I,s:I,s:I,s:I,s:o,s:[f,f,f,f,f,f,f]}", "stage", (json_int_t)t->at.stage, "stage_step",
+                          (json_int_t)t->at.stage_step, "step", (json_int_t)t->at.step, "seen", (json_int_t)t->at.seen, "updates", updates,
+                          "effort", e->seconds, e->flops, e->rows, e->tokens, e->placeholders, e->side_rows, (double)e->memory);
     if (!o)
         return err_nomem(0);
     int rc = json_check(mark);
@@ -82,6 +84,8 @@ int train_save(struct trainer *t)
         rc = ckpt_add_bytes(c, "position.json", text.ptr, text.len);
     if (rc >= 0)
         rc = ckpt_add_bytes(c, "log.jsonl", buf_cstr(&t->log), t->log.len);
+    if (rc >= 0)
+        rc = ckpt_add_bytes(c, "scores.jsonl", buf_cstr(&t->scores), t->scores.len);
     buf_free(&text);
     if (rc < 0) {
         ckpt_abort(c);
@@ -89,7 +93,7 @@ int train_save(struct trainer *t)
     }
     char facts[64];
     snprintf(facts, sizeof facts, "%s seed %llu", t->recipe->name, (unsigned long long)t->recipe->seed);
-    return ckpt_commit(c, &(struct ckpt_facts){.data_fingerprint = "scenes 1", .config_hash = facts});
+    return ckpt_commit(c, &(struct ckpt_facts){.data_fingerprint = t->source.world.row->name, .config_hash = facts});
 }
 
 static int read_tensor(const struct safetensors *st, const char *name, const struct shape *shape, float *to)
@@ -148,6 +152,12 @@ static int read_position(struct trainer *t, const char *path)
         rc = err_set(NUN_EFORMAT, "%s: %zu update counts for %d parameters", path, json_array_size(updates), t->optim->n);
     for (int i = 0; rc >= 0 && i < t->optim->n; i++)
         t->optim->slots[i].updates = json_integer_value(json_array_get(updates, (size_t)i));
+    const json_t *effort = json_object_get(o, "effort");
+    double *parts[] = {&t->effort.seconds, &t->effort.flops, &t->effort.rows, &t->effort.tokens, &t->effort.placeholders,
+                       &t->effort.side_rows};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        *parts[i] = json_number_value(json_array_get(effort, i));
+    t->effort.memory = (uint64_t)json_number_value(json_array_get(effort, sizeof parts / sizeof parts[0]));
     json_decref(o);
     if (rc < 0)
         return rc;
@@ -169,6 +179,10 @@ int train_resume(struct trainer *t)
     TRY(path_join(path, sizeof path, info.path, "log.jsonl"));
     buf_reset(&t->log);
     TRY(file_read(path, &t->log));
+    TRY(path_join(path, sizeof path, info.path, "scores.jsonl"));
+    buf_reset(&t->scores);
+    if (file_exists(path))
+        TRY(file_read(path, &t->scores));
     TRY(path_join(path, sizeof path, info.path, "position.json"));
     TRY(read_position(t, path));
     log_info("resumed from %s", info.path);

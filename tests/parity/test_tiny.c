@@ -49,24 +49,21 @@ static int close_both(void **state)
     return 0;
 }
 
-static void scenes_source(struct batch_source *s, struct scene_fonts **fonts)
+static void scenes_source(struct batch_source *s)
 {
     assert_int_equal(batch_source_init(s, tok), 0);
-    assert_int_equal(scene_fonts_open(model_image_size(model), fonts), 0);
-    s->scene = scene_config_default;
-    s->scene.side = model_image_size(model);
-    s->scene.fonts = *fonts;
-    s->seed = 3;
+    assert_int_equal(world_open(NULL, 3, model_image_size(model), &s->world), 0);
+    assert_int_equal(preprocess_default("SiglipImageProcessor", &s->processor), 0);
+    s->square = true;
 }
 
 static void words_become_the_same_tokens(void **state)
 {
     struct buf corpus;
     struct batch_source source;
-    struct scene_fonts *fonts;
-    scenes_source(&source, &fonts);
+    scenes_source(&source);
     buf_init(&corpus, MEM_TEST, 1 << 24);
-    assert_int_equal(scene_corpus(&source.scene, 99, 40, &corpus), 0);
+    assert_int_equal(scene_corpus(&source.world.scene, 99, 40, &corpus), 0);
     for (char *line = strtok(corpus.ptr, "\n"); line; line = strtok(NULL, "\n")) {
         struct ids want = {0};
         int got[1024], n = tiny_encode(line, got);
@@ -76,7 +73,7 @@ static void words_become_the_same_tokens(void **state)
         ids_free(&want);
     }
     buf_free(&corpus);
-    scene_fonts_close(fonts);
+    world_close(&source.world);
 }
 
 /* Largest difference of two vectors over the largest value of the second. */
@@ -95,24 +92,26 @@ static void logits_and_gradients_agree(void **state)
     struct recipe_stage stage = {.name = (char *)"one", .batch = 1, .tokens = 60, .answers = 30, .questions = 1};
     struct recipe recipe = {.compute = (char *)"f32"};
     struct trainer t = {.recipe = &recipe, .model = model};
-    struct scene_fonts *fonts;
-    struct train_graph g;
+    struct stage_run r;
+    struct train_graph *g;
     assert_int_equal(pool_create(2, &t.pool), 0);
-    scenes_source(&t.source, &fonts);
-    assert_int_equal(train_graph_create(&t, &stage, true, &g), 0);
-    assert_int_equal(batch_fill(g.batch, &t.source, 5, NULL), 0);
-    const struct batch_answer *a = &g.batch->answer[0];
-    int R = a->count, first = g.batch->pick[0] + 1, T = g.batch->pick[R - 1] + 2, V = model->text.facts.vocab;
+    scenes_source(&t.source);
+    assert_int_equal(stage_open(&t, &stage, true, SCENE_TRAIN, &r), 0);
+    assert_int_equal(r.task->fill(&r, 5, &g), 0);
+    const struct batch *b = questions_batch(g);
+    struct g_tensor *out = questions_logits(g);
+    const struct batch_answer *a = &b->answer[0];
+    int R = a->count, first = b->pick[0] + 1, T = b->pick[R - 1] + 2, V = model->text.facts.vocab;
     float one = 1, *logits = calloc((size_t)T * (size_t)V, sizeof *logits);
-    g.share->data = &one;
-    g_output(g.logits);
-    plan_free(g.plan);
-    assert_int_equal(plan_create(g.graph, &g.plan), 0);
-    assert_int_equal(exec_run(g.plan, &(struct exec){.pool = t.pool}), 0);
-    g.batch->ids[T - 1] = g.batch->labels[R - 1]; /* </s>, which the packed row need not hold */
-    double loss = tiny_learn(g.batch->pixels, g.batch->ids, T, first, logits);
-    assert_float_equal(g_f32(g.loss)[0], loss, 1e-5 * fabs(loss));
-    assert_true(distance(g_f32(g.logits), logits + (size_t)(first - 1) * (size_t)V, (size_t)R * (size_t)V) < 2e-5);
+    g->share->data = &one;
+    g_output(out);
+    plan_free(g->plan);
+    assert_int_equal(plan_create(g->graph, &g->plan), 0);
+    assert_int_equal(exec_run(g->plan, &(struct exec){.pool = t.pool}), 0);
+    b->ids[T - 1] = b->labels[R - 1]; /* </s>, which the packed row need not hold */
+    double loss = tiny_learn(b->pixels, b->ids, T, first, logits);
+    assert_float_equal(g_f32(g->loss)[0], loss, 1e-5 * fabs(loss));
+    assert_true(distance(g_f32(out), logits + (size_t)(first - 1) * (size_t)V, (size_t)R * (size_t)V) < 2e-5);
     int compared = 0;
     for (int i = 0; i < model->n_params; i++) {
         const struct g_param *p = model->params[i];
@@ -127,8 +126,8 @@ static void logits_and_gradients_agree(void **state)
     }
     assert_true(compared > 40);
     free(logits);
-    train_graph_free(&g);
-    scene_fonts_close(fonts);
+    stage_close(&r);
+    world_close(&t.source.world);
     pool_free(t.pool);
 }
 

@@ -15,8 +15,6 @@
 
 static struct trainer trainer;
 static struct recipe recipe;
-static struct scene_fonts *fonts;
-
 static const char *config_file;
 
 static int open_all(void **state)
@@ -40,13 +38,12 @@ static int open_all(void **state)
     if (rc >= 0)
         rc = model_make_trainable(trainer.model, NULL, NULL);
     if (rc >= 0)
-        rc = scene_fonts_open(model_image_size(trainer.model), &fonts);
+        rc = world_open(NULL, 11, model_image_size(trainer.model), &trainer.source.world);
     if (rc >= 0)
         rc = batch_source_init(&trainer.source, trainer.tokenizer);
-    trainer.source.scene = scene_config_default;
-    trainer.source.scene.side = model_image_size(trainer.model);
-    trainer.source.scene.fonts = fonts;
-    trainer.source.seed = 11;
+    if (rc >= 0)
+        rc = preprocess_default("SiglipImageProcessor", &trainer.source.processor);
+    trainer.source.square = true;
     if (rc < 0)
         print_error("%s\n", nun_error());
     return rc < 0 ? -1 : 0;
@@ -54,7 +51,7 @@ static int open_all(void **state)
 
 static int close_all(void **state)
 {
-    scene_fonts_close(fonts);
+    world_close(&trainer.source.world);
     model_free(trainer.model);
     tokenizer_free(trainer.tokenizer);
     pool_free(trainer.pool);
@@ -94,62 +91,58 @@ static void leave_alone(struct batch *b, const struct batch_answer *a, int prefi
 static void a_packed_question_is_as_if_alone(void **state)
 {
     struct recipe_stage s = stage(1, 1);
-    struct train_graph g;
+    struct stage_run r;
+    struct train_graph *g;
     float one = 1;
     int compared = 0;
-    assert_int_equal(train_graph_create(&trainer, &s, false, &g), 0);
-    int V = trainer.model->text.facts.vocab, R = g.batch->shape.answers, prefix = 2 + g.batch->shape.image_tokens;
+    assert_int_equal(stage_open(&trainer, &s, false, SCENE_TRAIN, &r), 0);
+    assert_int_equal(r.task->fill(&r, 3, &g), 0);
+    struct batch *b = questions_batch(g);
+    const struct g_tensor *out = questions_logits(g);
+    int V = trainer.model->text.facts.vocab, R = b->shape.answers, prefix = 2 + b->image_tokens;
     float *packed = calloc((size_t)R * (size_t)V, sizeof *packed);
-    assert_int_equal(batch_fill(g.batch, &trainer.source, 3, NULL), 0);
-    int questions = g.batch->answers[0];
+    int questions = b->answers[0];
     assert_true(questions >= 3);
-    run(&g, &one);
-    memcpy(packed, g.logits->data, (size_t)R * (size_t)V * sizeof *packed);
+    run(g, &one);
+    memcpy(packed, out->data, (size_t)R * (size_t)V * sizeof *packed);
     for (int q = 0; q < questions; q++) {
-        assert_int_equal(batch_fill(g.batch, &trainer.source, 3, NULL), 0);
-        struct batch_answer a = g.batch->answer[q];
-        leave_alone(g.batch, &a, prefix);
-        run(&g, &one);
-        assert_memory_equal(g.logits->data, packed + (size_t)a.first * (size_t)V, (size_t)a.count * (size_t)V * sizeof *packed);
+        assert_int_equal(batch_fill(b, &r.source, 3, NULL), 0);
+        struct batch_answer a = b->answer[q];
+        leave_alone(b, &a, prefix);
+        run(g, &one);
+        assert_memory_equal(out->data, packed + (size_t)a.first * (size_t)V, (size_t)a.count * (size_t)V * sizeof *packed);
         compared += a.count;
     }
     assert_true(compared > 5);
     free(packed);
-    train_graph_free(&g);
-}
-
-static int labels(const struct batch *b)
-{
-    int n = 0;
-    for (int i = 0; i < b->shape.pictures * b->shape.answers; i++)
-        n += b->labels[i] >= 0;
-    return n;
+    stage_close(&r);
 }
 
 /* Gradients of pictures 0..3 in micro-batches of `each`, into `out` [n_values]. */
 static void gradients(uint32_t each, float *out)
 {
     struct recipe_stage s = stage(each, 1);
-    struct train_graph g;
-    int total = 0;
-    assert_int_equal(train_graph_create(&trainer, &s, true, &g), 0);
+    struct stage_run r;
+    struct train_graph *g;
+    double total = 0;
+    assert_int_equal(stage_open(&trainer, &s, true, SCENE_TRAIN, &r), 0);
     for (uint32_t at = 0; at < 4; at += each) {
-        assert_int_equal(batch_fill(g.batch, &trainer.source, at, NULL), 0);
-        total += labels(g.batch);
+        assert_int_equal(r.task->fill(&r, at, &g), 0);
+        total += g->weight;
     }
     for (int i = 0; i < trainer.model->n_params; i++)
         memset(trainer.model->params[i]->grad, 0, (size_t)g_count(&(struct g_tensor){.shape = trainer.model->params[i]->shape}) * 4);
     for (uint32_t at = 0; at < 4; at += each) {
-        assert_int_equal(batch_fill(g.batch, &trainer.source, at, NULL), 0);
-        float share = (float)((double)labels(g.batch) / total);
-        run(&g, &share);
+        assert_int_equal(r.task->fill(&r, at, &g), 0);
+        float share = (float)(g->weight / total);
+        run(g, &share);
     }
     for (int i = 0; i < trainer.model->n_params; i++) {
         size_t n = (size_t)g_count(&(struct g_tensor){.shape = trainer.model->params[i]->shape});
         memcpy(out, trainer.model->params[i]->grad, n * sizeof *out);
         out += n;
     }
-    train_graph_free(&g);
+    stage_close(&r);
 }
 
 static void micro_batches_make_the_big_batch(void **state)

@@ -52,10 +52,11 @@ static int load_and_answer(void *arg)
     return rc;
 }
 
-static int learn(struct trainer *t, struct scene_fonts **fonts, struct train_graph *g)
+static int learn(struct trainer *t, struct stage_run *run)
 {
-    static struct recipe recipe = {.compute = (char *)"bf16", .save_dtype = (char *)"bf16"};
+    static struct recipe recipe = {.model = (char *)"none.json", .compute = (char *)"bf16", .save_dtype = (char *)"bf16"};
     static struct recipe_stage stage = {.name = (char *)"one", .batch = 2, .tokens = 64, .answers = 30, .questions = 2};
+    struct train_graph *g;
     recipe.stages = &stage;
     recipe.stages_count = 1;
     t->recipe = &recipe;
@@ -63,13 +64,11 @@ static int learn(struct trainer *t, struct scene_fonts **fonts, struct train_gra
     TRY(model_make_trainable(t->model, NULL, NULL));
     TRY(tokenizer_load(MODEL, &t->tokenizer));
     TRY(pool_create(2, &t->pool));
-    TRY(scene_fonts_open(model_image_size(t->model), fonts));
+    TRY(world_open(NULL, 0, model_image_size(t->model), &t->source.world));
     TRY(batch_source_init(&t->source, t->tokenizer));
-    t->source.scene = scene_config_default;
-    t->source.scene.side = model_image_size(t->model);
-    t->source.scene.fonts = *fonts;
-    TRY(train_graph_create(t, &stage, true, g));
-    TRY(batch_fill(g->batch, &t->source, 0, t->pool));
+    TRY(preprocess_open(MODEL, PREPROCESS_PICTURES, &t->source.processor));
+    TRY(stage_open(t, &stage, true, SCENE_TRAIN, run));
+    TRY(run->task->fill(run, 0, &g));
     float one = 1;
     g->share->data = &one;
     TRY(exec_run(g->plan, &(struct exec){.pool = t->pool}));
@@ -79,11 +78,10 @@ static int learn(struct trainer *t, struct scene_fonts **fonts, struct train_gra
 static int load_and_learn(void *arg)
 {
     struct trainer t = {0};
-    struct scene_fonts *fonts = NULL;
-    struct train_graph g = {0};
-    int rc = learn(&t, &fonts, &g);
-    train_graph_free(&g);
-    scene_fonts_close(fonts);
+    struct stage_run run = {0};
+    int rc = learn(&t, &run);
+    stage_close(&run);
+    world_close(&t.source.world);
     tokenizer_free(t.tokenizer);
     model_free(t.model);
     pool_free(t.pool);

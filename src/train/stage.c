@@ -1,0 +1,146 @@
+/* Stages: who learns how fast, and the graphs of a task by the shapes of its micro-batches. */
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "base/err.h"
+#include "train/trainer.h"
+
+const struct train_task *const train_tasks[] = {&train_task_questions, NULL};
+
+/* ---- who learns how ------------------------------------------------------------------------ */
+
+static bool in_use(const struct trainer *t, const struct recipe_stage *s, const struct g_param *p)
+{
+    if (!s->decoder_layers)
+        return true;
+    for (int i = (int)s->decoder_layers; i < t->model->text.facts.layers; i++)
+        for (int r = 0; r < NN_ROLES; r++)
+            if (t->model->text.layer[i][r] == p)
+                return false;
+    return true;
+}
+
+static bool listed(const struct recipe_stage *s, const char *name)
+{
+    bool found = false;
+    for (uint32_t k = 0; k < s->learn_count; k++)
+        found = found || span_starts(span_str(name), span_str(s->learn[k]));
+    return found;
+}
+
+static float share_of_rate(const struct recipe_stage *s, const char *name)
+{
+    for (uint32_t k = 0; k < s->parts_count; k++)
+        if (span_starts(span_str(name), span_str(s->parts[k].name)))
+            return s->parts[k].lr / s->lr;
+    return 1;
+}
+
+void stage_set_learning(struct trainer *t, const struct recipe_stage *s)
+{
+    for (int i = 0; i < t->model->n_params; i++) {
+        struct g_param *p = t->model->params[i];
+        p->trainable = listed(s, p->name) && in_use(t, s, p) && share_of_rate(s, p->name) > 0;
+    }
+    /* weights that no output reads get no gradient and must not be decayed either */
+    const struct nn_stack *v = &t->model->vision;
+    if (t->model->family->kind == FAMILY_DECODER && v->w[NN_post_norm_w] && !t->model->facts.tower_norm)
+        v->w[NN_post_norm_w]->trainable = v->w[NN_post_norm_b]->trainable = false;
+    for (int i = 0; t->optim && i < t->optim->n; i++)
+        t->optim->slots[i].rate = share_of_rate(s, t->optim->slots[i].whole->name);
+}
+
+void stage_frozen_digest(const struct trainer *t, struct digest *out)
+{
+    struct digest_state all;
+    digest_begin(&all);
+    for (int i = 0; i < t->model->n_params; i++) {
+        const struct g_param *p = t->model->params[i];
+        size_t n;
+        if (!p->trainable && shape_count(&p->shape, &n) >= 0)
+            digest_update(&all, p->data, n * sizeof(float));
+    }
+    digest_end(&all, out);
+}
+
+/* ---- graphs -------------------------------------------------------------------------------- */
+
+enum gemm_format train_compute(const struct trainer *t)
+{
+    return t->recipe->compute && !strcmp(t->recipe->compute, "f32") ? GEMM_F32 : GEMM_BF16;
+}
+
+uint64_t stage_steps(const struct recipe_stage *s)
+{
+    return (s->pictures + s->batch - 1) / s->batch;
+}
+
+int stage_micro_rows(const struct stage_run *r)
+{
+    return (int)(r->s->batch / r->micro);
+}
+
+static int find_task(const struct recipe_stage *s, const struct train_task **out)
+{
+    const char *name = s->task ? s->task : train_task_questions.name;
+    for (size_t i = 0; train_tasks[i]; i++)
+        if (!strcmp(train_tasks[i]->name, name)) {
+            *out = train_tasks[i];
+            return 0;
+        }
+    return err_set(NUN_EFORMAT, "stage %s: there is no task \"%s\"", s->name, name);
+}
+
+int stage_open(struct trainer *t, const struct recipe_stage *s, bool learn, enum scene_split split, struct stage_run *out)
+{
+    *out = (struct stage_run){.t = t, .s = s, .source = t->source, .learn = learn, .split = split, .told = s->told,
+                              .micro = learn && s->accumulate > 1 ? s->accumulate : 1};
+    if (s->batch % out->micro)
+        return err_set(NUN_EFORMAT, "stage %s: batch %u is not a multiple of accumulate %u", s->name, s->batch, out->micro);
+    TRY(find_task(s, &out->task));
+    return out->task->open ? out->task->open(out) : 0;
+}
+
+static void graph_drop(struct stage_run *r, struct train_graph *g)
+{
+    plan_free(g->plan);
+    graph_free(g->graph);
+    if (r->task->drop)
+        r->task->drop(g->own);
+    mem_free(g);
+}
+
+void stage_close(struct stage_run *r)
+{
+    while (r->graphs) {
+        struct train_graph *g = r->graphs;
+        r->graphs = g->next;
+        graph_drop(r, g);
+    }
+    if (r->task && r->task->close)
+        r->task->close(r);
+    *r = (struct stage_run){0};
+}
+
+int stage_graph_begin(struct stage_run *r, struct train_graph **out)
+{
+    struct train_graph *g = mem_calloc(MEM_TRAIN, 1, sizeof *g);
+    *out = g;
+    if (!g)
+        return NUN_ENOMEM;
+    g->next = r->graphs; /* closing the stage frees it, whatever becomes of it */
+    r->graphs = g;
+    TRY(graph_create(train_compute(r->t), pool_threads(r->t->pool), &g->graph));
+    g->graph->training = r->learn;
+    g->share = g_input(g->graph, "share", DT_F32, SHAPE1(1));
+    return graph_error(g->graph);
+}
+
+int stage_graph_end(struct stage_run *r, struct train_graph *g, struct g_tensor *loss)
+{
+    g->loss = g_output(loss);
+    TRY(graph_error(g->graph));
+    if (r->learn)
+        TRY(graph_backward(g->graph, g->loss, g->share));
+    return plan_create(g->graph, &g->plan);
+}

@@ -1,0 +1,119 @@
+/* What a recipe begins with: tokenizer, processor, world, and a model of random weights, of a folder's, or of both. */
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "train/start.h"
+#include "train/trainer.h"
+
+enum { CORPUS_PICTURES = 3000, VOCAB = 512 };
+
+static const struct tok_special special[] = {{"<s>", TOK_BOS}, {"</s>", TOK_EOS}, {"<pad>", TOK_PAD},
+                                             {"<image>", TOK_NO_ROLE}, {"<|user|>", TOK_NO_ROLE}, {"<|assistant|>", TOK_NO_ROLE}};
+
+static bool from_folder(const struct recipe *r)
+{
+    return file_is_dir(r->model);
+}
+
+/* The recipe's, the folder's, or one trained on what the world says. */
+static int make_tokenizer(struct trainer *t)
+{
+    const struct recipe *r = t->recipe;
+    const struct world *w = &t->source.world;
+    if (r->tokenizer || from_folder(r))
+        return tokenizer_load(r->tokenizer ? r->tokenizer : r->model, &t->tokenizer);
+    struct tok_train how = {.vocab_size = r->vocab ? r->vocab : VOCAB, .special = special,
+                            .n_special = sizeof special / sizeof special[0], .pattern = w->row->pattern, .add_bos = true};
+    struct buf corpus;
+    buf_init(&corpus, MEM_TRAIN, LIMIT_OF(text_bytes));
+    int rc = w->row->corpus(w, CORPUS_PICTURES, &corpus);
+    struct span text = buf_view(&corpus);
+    if (rc >= 0)
+        rc = tokenizer_train_bpe(&text, 1, &how, &t->tokenizer);
+    buf_free(&corpus);
+    return rc;
+}
+
+/* The recipe's, the folder's, or that of one square. */
+static int make_processor(struct trainer *t, int side)
+{
+    struct preprocess_facts *f = &t->source.processor;
+    const struct recipe *r = t->recipe;
+    if (r->processor)
+        return preprocess_load(r->processor, f);
+    if (from_folder(r))
+        return preprocess_open(r->model, PREPROCESS_PICTURES, f);
+    TRY(preprocess_default("SiglipImageProcessor", f));
+    f->size = (struct preprocess_sides){.height = side, .width = side};
+    t->source.square = true;
+    return 0;
+}
+
+/* Random weights for the recipe's config, whose vocabulary is the tokenizer's. */
+static int make_random(struct trainer *t, json_t *config)
+{
+    unsigned mark = json_mark();
+    json_t *text = json_object_get(config, "text_config");
+    json_object_set_new(text ? text : config, "vocab_size", json_integer((json_int_t)tokenizer_vocab_size(t->tokenizer)));
+    if (text)
+        json_object_set_new(config, "image_token_index", json_integer(tokenizer_id_of(t->tokenizer, SPAN("<image>"))));
+    TRY(json_check(mark));
+    TRY(model_init(config, t->recipe->seed, &t->model));
+    return start_apply(t->model, t->recipe);
+}
+
+/* Does it learn in any stage? What never does needs no gradient and no state. */
+static bool learns(const struct g_param *p, void *arg)
+{
+    const struct recipe *r = arg;
+    for (uint32_t i = 0; i < r->stages_count; i++)
+        for (uint32_t k = 0; k < r->stages[i].learn_count; k++)
+            if (span_starts(span_str(p->name), span_str(r->stages[i].learn[k])))
+                return true;
+    return false;
+}
+
+/* Side of the pictures that the config's tower takes; 0: it says none. */
+static int side_of(const json_t *config, const char *place, int *out)
+{
+    int64_t side = 0;
+    const json_t *vision = NULL;
+    TRY(json_get_object(config, place, "vision_config", &vision));
+    TRY(json_get_int(vision ? vision : config, place, "image_size", 1, 1 << 16, &side));
+    *out = (int)side;
+    return 0;
+}
+
+static int config_of(const struct recipe *r, json_t **out)
+{
+    char path[4096];
+    if (!from_folder(r))
+        return json_load_file_limited(r->model, out);
+    TRY(path_join(path, sizeof path, r->model, "config.json"));
+    return json_load_file_limited(path, out);
+}
+
+static int make_all(struct trainer *t, json_t *config)
+{
+    int side;
+    TRY(side_of(config, t->recipe->model, &side));
+    TRY(world_open(t->recipe->world, t->recipe->seed, side, &t->source.world));
+    TRY(make_tokenizer(t));
+    TRY(batch_source_init(&t->source, t->tokenizer));
+    if (side)
+        TRY(make_processor(t, side));
+    TRY(from_folder(t->recipe) ? model_load(t->recipe->model, &t->model) : make_random(t, config));
+    return model_make_trainable(t->model, learns, t->recipe);
+}
+
+int train_make_parts(struct trainer *t)
+{
+    json_t *config;
+    TRY(config_of(t->recipe, &config));
+    int rc = make_all(t, config);
+    json_decref(config);
+    return rc;
+}
