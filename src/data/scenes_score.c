@@ -76,8 +76,9 @@ static bool right_words(struct span expected, struct span given)
 
 static bool right_number(struct span expected, struct span given)
 {
-    static const char *const words[] = {"zero", "one", "two", "three", "four", "five", "six"};
-    if (expected.len == 1 && expected.ptr[0] >= '0' && expected.ptr[0] <= '6' &&
+    static const char *const words[] = {"zero", "one", "two", "three", "four", "five", "six",
+                                        "seven", "eight", "nine"};
+    if (expected.len == 1 && expected.ptr[0] >= '0' && expected.ptr[0] <= '9' &&
         same_words(span_str(words[expected.ptr[0] - '0']), given, true))
         return true;
     return right_words(expected, given);

@@ -12,7 +12,7 @@ int scene_negative_of(struct span name);
 
 /* Exact match after normalising: outer space, one final full stop and (but for printed text) letter
  * case don't matter, runs of space are one. Yes-or-no answers are judged by their first word, counts may be
- * words up to six, JSON is compared as parsed: order of keys and space don't matter. */
+ * words up to nine, JSON is compared as parsed: order of keys and space don't matter. */
 bool scene_answer_right(enum scene_kind kind, struct span expected, struct span given);
 
 /* A zeroed tally is empty. Existence questions are also counted by what POPE asks for. */
