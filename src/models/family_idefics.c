@@ -69,4 +69,4 @@ const struct family_row family_idefics3 = {
     ROWS(idefics3_fields), NULL, ROWS(idefics3_weights), SPLIT_FACTS, .sight = &sight_split_tiles};
 const struct family_row family_smolvlm = {
     "SmolVLMForConditionalGeneration", "smolvlm", FAMILY_DECODER, TEXT_PLACE("llama"), {"vision_config", "model.", "smolvlm_vision"},
-    ROWS(idefics3_fields), NULL, ROWS(idefics3_weights), SPLIT_FACTS, .sight = &sight_split_tiles};
+    ROWS(idefics3_fields), NULL, ROWS(idefics3_weights), SPLIT_FACTS, .sight = &sight_timed_tiles};

@@ -55,6 +55,7 @@ struct sight_row {
      * greatest. NULL: one after the other. */
     int (*places)(const struct model *m, const struct preprocess_plan *p, double seconds, int32_t (*at)[3]);
     const char *template;        /* chat template of folders that have none */
+    const char *video_template;  /* of conversations with videos, whatever the folder has */
     bool by_size;                /* features depend on the original's sides, not on the tiles' alone */
     bool videos_alike;           /* a video's tokens are those of pictures */
     bool both_ways;              /* tokens of one picture see each other */

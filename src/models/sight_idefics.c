@@ -1,5 +1,5 @@
 /* Idefics 2: tiles of any shape, latents that look at them. Idefics 3 and SmolVLM: rows of tiles and the whole picture,
- * each behind a tag. */
+ * each behind a tag; a video's frames, each behind its time. */
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 
@@ -130,3 +130,72 @@ static int split_spell(const struct sight_text *t, struct buf *out)
 const struct sight_row sight_split_tiles = {
     "split_tiles", "rows of tiles, then the whole picture, each behind a tag in text", split_features, split_build, .mark = "<image>",
     .spell = split_spell};
+
+/* ---- SmolVLM's videos ---------------------------------------------------------------------- */
+
+/* n below 1000, in words. */
+static void put_hundreds(int n, struct buf *out)
+{
+    static const char *const small[] = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+                                        "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"};
+    static const char *const tens[] = {"", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"};
+    int rest = n % 100;
+    if (n >= 100)
+        buf_printf(out, "%s hundred%s", small[n / 100], rest ? " and " : "");
+    if (rest >= 20)
+        buf_printf(out, "%s%s%s", tens[rest / 10], rest % 10 ? "-" : "", rest % 10 ? small[rest % 10] : "");
+    else if (rest || !n)
+        buf_str(out, small[rest]);
+}
+
+/* n below a million. */
+static void put_words(int n, struct buf *out)
+{
+    int rest = n % 1000;
+    if (n >= 1000) {
+        put_hundreds(n / 1000, out);
+        buf_str(out, !rest ? " thousand" : rest < 100 ? " thousand and " : " thousand, ");
+    }
+    if (rest || n < 1000)
+        put_hundreds(rest, out);
+}
+
+static void put_length(int64_t seconds, struct buf *out)
+{
+    int days = (int)(seconds / 86400), rest = (int)(seconds % 86400);
+    if (days)
+        buf_printf(out, "%d day%s, ", days, days > 1 ? "s" : "");
+    buf_printf(out, "%d:%02d:%02d", rest / 3600, rest / 60 % 60, rest % 60);
+}
+
+/* The length is the last frame's time, as the original has it of frames without a file. */
+static int timed_spell(const struct sight_text *t, struct buf *out)
+{
+    int frames = t->plan->frames, each = t->features / frames;
+    double fps = t->seconds > 0 ? 1 / t->seconds : 0;
+    if (!t->plan->video)
+        return split_spell(t, out);
+    buf_str(out, "You are provided the following series of ");
+    put_words(frames, out);
+    buf_str(out, " frames from a ");
+    put_length((int64_t)((frames - 1) / fps), out);
+    buf_str(out, " [H:MM:SS] video.\n");
+    for (int i = 0; i < frames; i++) {
+        int64_t at = (int64_t)(i / fps);
+        buf_printf(out, "\nFrame from %02d:%02d:" FAKE "<global-img>", (int)(at / 60), (int)(at % 60));
+        put_tokens(t, each, out);
+        buf_str(out, FAKE);
+    }
+    buf_str(out, "\n\n");
+    return buf_error(out);
+}
+
+const struct sight_row sight_timed_tiles = {
+    "timed_tiles", "the same, and videos whose frames are a tile each, behind their time in text", split_features, split_build,
+    .mark = "<image>", .video_mark = "<video>", .spell = timed_spell, .videos_alike = true,
+    .video_template =
+        "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}"
+        "{{ ':' if message['content'][0]['type'] == 'image' else ': ' }}"
+        "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}"
+        "{% else %}<{{ part['type'] }}>{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
+        "{% if add_generation_prompt %}Assistant:{% endif %}"};

@@ -55,7 +55,7 @@ struct nun_model {
     struct model *model;
     struct tokenizer *tokenizer; /* NULL: ids only */
     struct tokenizer *told;      /* of what pictures are told of the prompt; NULL: nothing */
-    struct engine_chat chat, tool_chat; /* tool_chat: for conversations with tools, where there is one */
+    struct engine_chat chat, tool_chat, video_chat; /* for conversations with tools, with videos, where there is one */
     json_t *specials;            /* bos_token and its like, for templates */
     struct engine_defaults defaults;
     struct gram_vocab *words, *first_words; /* texts of tokens, sorted at the first grammar; first_words: at the beginning of an answer, where they differ */

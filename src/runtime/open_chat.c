@@ -54,13 +54,16 @@ static int find_template(const struct nun_model *m, const char *folder, const ch
 int open_chat(struct nun_model *m, const char *folder, const char *own)
 {
     TRY(open_specials(m, folder));
+    const struct sight_row *row = m->model->family->sight;
+    if (!own && row && row->video_template)
+        TRY(set_template(m, span_str(row->video_template), "the family's template of videos", &m->video_chat));
     if (own)
         return set_template(m, span_str(own), "chat template", &m->chat);
     int rc = find_template(m, folder, NULL, &m->chat);
     if (rc == 0)
         rc = find_template(m, folder, "tool_use", &m->tool_chat);
-    else if (rc > 0 && m->model->family->sight && m->model->family->sight->template)
-        rc = set_template(m, span_str(m->model->family->sight->template), "the family's template", &m->chat);
+    else if (rc > 0 && row && row->template)
+        rc = set_template(m, span_str(row->template), "the family's template", &m->chat);
     else if (rc > 0 && model_is_behind(m->model, m->model->facts.image_token))
         rc = set_template(m, span_str(prompt_llava_template), "LLaVA's template", &m->chat);
     else if (rc > 0 && nun_token_id(m, "<|user|>") >= 0 && nun_token_id(m, "<|assistant|>") >= 0)
@@ -72,5 +75,6 @@ void close_chat(struct nun_model *m)
 {
     chat_template_free(m->chat.template);
     chat_template_free(m->tool_chat.template);
+    chat_template_free(m->video_chat.template);
     json_decref(m->specials);
 }

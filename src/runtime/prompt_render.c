@@ -317,9 +317,20 @@ static bool has_picture(const struct nun_message *msg)
     return false;
 }
 
-/* The template in use: a model may have one of its own for tools. */
+static bool has_video(const struct nun_chat *chat)
+{
+    for (size_t i = 0; i < chat->n_messages; i++)
+        for (size_t k = 0; k < chat->messages[i].n_parts; k++)
+            if (chat->messages[i].parts[k].kind == NUN_PART_FRAME_FILES)
+                return true;
+    return false;
+}
+
+/* The template in use: a model may have one of its own for tools, or for videos. */
 static const struct engine_chat *chat_of(const struct prompt *p)
 {
+    if (p->m->video_chat.template && has_video(p->chat))
+        return &p->m->video_chat;
     return p->chat->tools_json && p->m->tool_chat.template ? &p->m->tool_chat : &p->m->chat;
 }
 
