@@ -18,6 +18,7 @@ struct nun_dataset;
 struct nun_data_turn {
     const char *question, *answer;
     const char *kind, *negative; /* what is tested, and how an absent thing was chosen; NULL: not said */
+    const char *detail;          /* "fine" or "coarse": what the answer needs to be seen; NULL: not said */
 };
 
 /* path: a .json or .jsonl file, or a folder with data.json. Reading is strict. */
@@ -38,13 +39,14 @@ int nun_dataset_lint(const char *path, void (*emit)(void *arg, const char *sente
 /* ---- scenes ------------------------------------------------------------------------------------ */
 
 struct nun_scenes_options {
+    const char *world;           /* "scenes"; "scenes-hd": large pictures of 1 to 6 tiles of 448 pixels; NULL: scenes */
     const char *folder;          /* made; must not hold a data.json yet */
     const char *split;           /* "train", "val", "test", "heldout"; NULL: "test" */
     const char *format;          /* "png", "jpg", "webp"; NULL: these in turn */
     uint64_t seed, first;        /* pictures first, first + 1, ... of the split */
     int count;                   /* pictures */
     int questions;               /* of one picture, at most; 0: 8 */
-    int side;                    /* pixels; 0: 112 */
+    int side;                    /* pixels; 0: 112; none for scenes-hd */
     int quality;                 /* of JPEG and WebP; 0: their default */
     void (*progress)(void *arg, int done, int count); /* may be NULL */
     void *arg;

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 struct nun_eval_options {
-    const char *task;      /* "scenes", "perplexity" */
+    const char *task;      /* "scenes", "scenes-hd", "perplexity" */
     const char *data;      /* a dataset; NULL: one is made for the time of the call in `scratch` */
     const char *scratch;   /* an existing folder for that */
     const char *split;     /* NULL: "test" */
@@ -42,7 +42,7 @@ struct nun_eval_result {
     size_t pictures, questions;
     struct nun_eval_share all;
     struct nun_eval_share parsed;  /* answers asked for as JSON that are JSON */
-    struct nun_eval_kind kind[NUN_EVAL_KINDS];
+    struct nun_eval_kind kind[NUN_EVAL_KINDS]; /* of questions; then fine and coarse, where the data says */
     struct nun_eval_pope pope[NUN_EVAL_NEGATIVES];
     int n_kinds, n_pope;
     struct nun_eval_text text;     /* perplexity */

@@ -16,13 +16,13 @@ static void on_picture(void *arg, int done, int count)
         term_bar((double)done / count, text);
 }
 
-static int data_scenes(struct cli *c, const char *folder)
+static int write_world(struct cli *c, const char *world, const char *folder)
 {
     const char *format = cli_text(c, OPT_format);
     struct nun_scenes_options o = {
-        .folder = folder, .split = cli_text(c, OPT_split), .format = strcmp(format, "mixed") ? format : NULL,
+        .world = world, .folder = folder, .split = cli_text(c, OPT_split), .format = strcmp(format, "mixed") ? format : NULL,
         .seed = (uint64_t)c->value[OPT_seed].number, .first = (uint64_t)cli_int(c, OPT_first),
-        .count = cli_int(c, OPT_count), .questions = cli_int(c, OPT_questions), .side = cli_int(c, OPT_side),
+        .count = cli_int(c, OPT_count), .questions = cli_int(c, OPT_questions), .side = cli_given(c, OPT_side) ? cli_int(c, OPT_side) : 0,
         .quality = cli_int(c, OPT_quality), .progress = on_picture, .arg = c};
     int rc = nun_scenes_write(&o);
     term_bar_end();
@@ -33,6 +33,9 @@ static int data_scenes(struct cli *c, const char *folder)
         cli_say(c, "%s: %d pictures of split %s, seed %llu\n", folder, o.count, o.split, (unsigned long long)o.seed);
     return 0;
 }
+
+static int data_scenes(struct cli *c, const char *folder) { return write_world(c, "scenes", folder); }
+static int data_scenes_hd(struct cli *c, const char *folder) { return write_world(c, "scenes-hd", folder); }
 
 static void on_problem(void *arg, const char *sentence)
 {
@@ -52,7 +55,7 @@ static int data_lint(struct cli *c, const char *path)
 int cmd_data(struct cli *c)
 {
     static const struct { const char *name; int (*fn)(struct cli *c, const char *path); } verbs[] = {
-        {"scenes", data_scenes}, {"lint", data_lint},
+        {"scenes", data_scenes}, {"scenes-hd", data_scenes_hd}, {"lint", data_lint},
     };
     const char *verb = cli_word(c), *path = cli_word(c);
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
@@ -60,6 +63,6 @@ int cmd_data(struct cli *c)
             TRY(cli_no_more_words(c));
             return verbs[i].fn(c, path);
         }
-    return err_set(NUN_EARG, "data: expected %s and a path, found %s%s%s; see nunchi data -h", "scenes or lint",
+    return err_set(NUN_EARG, "data: expected %s and a path, found %s%s%s; see nunchi data -h", "scenes, scenes-hd or lint",
                    verb ? verb : "nothing", path ? " " : "", path ? path : "");
 }

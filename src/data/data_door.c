@@ -56,7 +56,7 @@ PUBLIC const char *nun_dataset_id(const struct nun_dataset *d, size_t sample)
 PUBLIC void nun_dataset_turn(const struct nun_dataset *d, size_t sample, int turn, struct nun_data_turn *out)
 {
     const struct data_turn *t = &dataset_at(inside(d), sample)->turn[turn];
-    *out = (struct nun_data_turn){t->question, t->answer, t->kind, t->negative};
+    *out = (struct nun_data_turn){t->question, t->answer, t->kind, t->negative, t->detail};
 }
 
 PUBLIC int nun_dataset_image_path(const struct nun_dataset *d, size_t sample, int image, char *out, size_t capacity)
@@ -79,10 +79,15 @@ static int find_split(const char *name, enum scene_split *out)
 PUBLIC int nun_scenes_write(const struct nun_scenes_options *options)
 {
     struct scenes_write_options o = {
-        .config = scene_config_default, .seed = options->seed, .first = options->first, .count = options->count,
+        .world = options->world, .config = scene_config_default, .hd = hd_config_default, .seed = options->seed, .first = options->first, .count = options->count,
         .questions = options->questions ? options->questions : 8, .dir = options->folder, .format = options->format,
         .quality = options->quality, .progress = options->progress, .arg = options->arg};
+    bool large = options->world && !strcmp(options->world, "scenes-hd");
     TRY(find_split(options->split ? options->split : "test", &o.config.split));
+    o.hd.split = o.config.split;
+    if (options->side && large)
+        return err_set(NUN_EARG, "scenes-hd: side: expected none, for pictures are of 1 to %d tiles, found %d",
+                       HD_MAX_TILES, options->side);
     if (options->side)
         o.config.side = options->side;
     return scenes_write(&o);

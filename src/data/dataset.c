@@ -305,6 +305,8 @@ static void write_turn(const struct data_turn *t, struct buf *out)
         write_member(out, ",\"kind\":", t->kind);
     if (t->negative)
         write_member(out, ",\"negative\":", t->negative);
+    if (t->detail)
+        write_member(out, ",\"detail\":", t->detail);
     buf_char(out, '}');
     if (buf_error(&text) && !out->error)
         out->error = buf_error(&text);

@@ -14,6 +14,7 @@ struct data_turn {
     int images;           /* marks that stood in this question */
     const char *kind;     /* what the question tests; NULL when the file does not say */
     const char *negative; /* how an absent thing was chosen; NULL likewise */
+    const char *detail;   /* "fine" or "coarse": of what the answer needs to be seen; NULL likewise */
 };
 
 struct data_sample {

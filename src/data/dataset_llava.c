@@ -59,7 +59,7 @@ static int cut_marks(struct reader *r, struct data_turn *t)
 
 static int read_message(struct reader *r, const json_t *message, const char *from, const char **value)
 {
-    static const char *const known[] = {"from", "value", "kind", "negative", NULL};
+    static const char *const known[] = {"from", "value", "kind", "negative", "detail", NULL};
     if (!json_is_object(message))
         return data_refuse(r, "conversations", "objects", message);
     TRY(data_check_keys(r, message, known));
@@ -92,6 +92,7 @@ static int read_turns(struct reader *r, const json_t *list, struct data_sample *
         TRY(read_message(r, reply, "gpt", &turn[i].answer));
         TRY(copy_optional(r, reply, "kind", &turn[i].kind));
         TRY(copy_optional(r, reply, "negative", &turn[i].negative));
+        TRY(copy_optional(r, reply, "detail", &turn[i].detail));
         TRY(cut_marks(r, &turn[i]));
         marks += turn[i].images;
     }

@@ -16,6 +16,7 @@ struct task {
 };
 static const struct task tasks[] = {
     {"scenes", "questions about pictures of the bundled world", eval_scenes},
+    {"scenes-hd", "questions about its large pictures, of 1 to 6 tiles", eval_scenes},
     {"perplexity", "how surprised the model is by a text", eval_perplexity},
 };
 enum { TASKS = sizeof tasks / sizeof *tasks };
@@ -61,7 +62,8 @@ PUBLIC int nun_eval(struct nun_model *m, const struct nun_eval_options *options,
         if (!strcmp(tasks[i].name, o.task))
             task = &tasks[i];
     rc = task ? task->run(m, &o, &samples, out)
-              : err_set(NUN_EARG, "eval: unknown task %s; there are %s and %s", o.task, tasks[0].name, tasks[1].name);
+              : err_set(NUN_EARG, "eval: unknown task %s; there are %s, %s and %s", o.task, tasks[0].name,
+                        tasks[1].name, tasks[2].name);
     if (rc >= 0 && o.report)
         rc = eval_report(&o, &info, out, &samples);
     arena_free(&samples.arena);

@@ -1,4 +1,4 @@
-/* The task "scenes": every question of a dataset of pictures, asked alone, answered greedily, judged by the
+/* The tasks "scenes" and "scenes-hd": every question of a dataset of pictures, asked alone, answered greedily, judged by the
  * world's rules.
  *
  * A picture is encoded once: the timelines of its first two questions say where prompts begin to differ;
@@ -20,6 +20,8 @@
 #include "nunchi/tools.h"
 
 enum { SLOTS_MAX = 256, PATH_BYTES = 4096 };
+
+static const char *const details[] = {"fine", "coarse"};
 
 struct slot {
     struct nun_timeline *timeline;
@@ -43,6 +45,7 @@ struct asking {
     struct buf picture;      /* of that sample, as shown to the model */
     size_t done, total;
     int parsed, parse_asked, right;
+    int detail_asked[2], detail_right[2]; /* by what the data says of a question: rows of `details` */
 };
 
 /* ---- pictures -------------------------------------------------------------------------------- */
@@ -240,6 +243,11 @@ static int judge(struct asking *a, const struct slot *s, const struct nun_result
         a->parse_asked++;
         a->parsed += is_json(r->text, r->text_len);
     }
+    for (int d = 0; d < 2; d++)
+        if (q.detail && !strcmp(q.detail, details[d])) {
+            a->detail_asked[d]++;
+            a->detail_right[d] += right;
+        }
     a->right += right;
     a->done++;
     a->out->generated_tokens += r->generated_tokens;
@@ -313,12 +321,15 @@ static void figures(const struct asking *a)
 {
     struct nun_eval_result *r = a->out;
     int asked, right, all_asked = 0, all_right = 0;
-    for (int k = 0; nun_scenes_kind(k) && k < NUN_EVAL_KINDS; k++) {
+    for (int k = 0; nun_scenes_kind(k) && k < NUN_EVAL_KINDS - 2; k++) {
         nun_scenes_tally_kind(a->tally, k, &asked, &right);
         all_asked += asked;
         all_right += right;
         r->kind[r->n_kinds++] = (struct nun_eval_kind){nun_scenes_kind(k), nun_eval_wilson(right, asked)};
     }
+    for (int d = 0; d < 2; d++)
+        if (a->detail_asked[d])
+            r->kind[r->n_kinds++] = (struct nun_eval_kind){details[d], nun_eval_wilson(a->detail_right[d], a->detail_asked[d])};
     for (int k = 1; nun_scenes_negative(k) && r->n_pope < NUN_EVAL_NEGATIVES; k++) {
         struct nun_scenes_pope p;
         if (nun_scenes_tally_pope(a->tally, k, &p))
@@ -358,7 +369,7 @@ static void on_picture(void *arg, int done, int count)
 static int make_pictures(const struct nun_eval_options *o, const char *folder)
 {
     return nun_scenes_write(&(struct nun_scenes_options){
-        .folder = folder, .split = o->split, .format = o->quality || o->rescale > 0 ? "png" : NULL, .seed = o->seed,
+        .world = o->task, .folder = folder, .split = o->split, .format = o->quality || o->rescale > 0 ? "png" : NULL, .seed = o->seed,
         .count = o->count, .questions = o->questions, .progress = on_picture, .arg = (void *)(uintptr_t)o});
 }
 
@@ -378,7 +389,7 @@ int eval_scenes(struct nun_model *m, const struct nun_eval_options *o, struct ev
     if (o->batch < 1 || o->batch > SLOTS_MAX)
         rc = err_set(NUN_EARG, "eval: batch: expected 1 to %d, found %d", SLOTS_MAX, o->batch);
     if (rc >= 0 && !o->data)
-        rc = path_join(made, sizeof made, o->scratch, "scenes");
+        rc = path_join(made, sizeof made, o->scratch, o->task);
     if (rc >= 0 && !o->data)
         rc = make_pictures(o, made);
     if (rc >= 0)

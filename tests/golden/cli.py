@@ -144,7 +144,7 @@ def case_values():
 def case_arguments():
     mistake("run", says=["expected a model"])
     mistake("inspect", "a", "b", says=["did not expect \"b\""])
-    mistake("data", says=["scenes or lint", "nothing"])
+    mistake("data", says=["scenes, scenes-hd or lint", "nothing"])
     mistake("train", says=["expected a recipe"])
     mistake("train", "no-such-recipe.yaml", says=["no-such-recipe.yaml"])
     mistake("run", "no-such-model", "hello", says=["no-such-model"])

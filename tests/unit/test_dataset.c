@@ -83,12 +83,12 @@ static void llava_file_is_read(void **state)
 static void written_samples_read_back(void **state)
 {
     (void)state;
-    const struct data_turn turns[] = {{"What \"is\" it?\n", "a\tb \xc3\xa9", 1, "shape", NULL},
-                                      {"Q", "A", 0, NULL, "popular"}};
+    const struct data_turn turns[] = {{"What \"is\" it?\n", "a\tb \xc3\xa9", 1, "shape", NULL, "fine"},
+                                      {"Q", "A", 0, NULL, "popular", NULL}};
     const char *const one[] = {"images/0.png"}, *const two[] = {"x.jpg", "y.webp"};
     const struct data_sample in[] = {
         {"0", "sys", one, 1, turns, 2, 1}, {"1", NULL, NULL, 0, turns + 1, 1, 2},
-        {"2", NULL, two, 2, (const struct data_turn[]){{"both", "ok", 2, NULL, NULL}}, 1, 3},
+        {"2", NULL, two, 2, (const struct data_turn[]){{"both", "ok", 2, NULL, NULL, NULL}}, 1, 3},
     };
     struct buf text;
     buf_init(&text, MEM_TEST, 1 << 16);
@@ -114,6 +114,8 @@ static void written_samples_read_back(void **state)
         }
     }
     assert_string_equal(dataset_at(d, 0)->turn[1].negative, "popular");
+    assert_string_equal(dataset_at(d, 0)->turn[0].detail, "fine");
+    assert_null(dataset_at(d, 0)->turn[1].detail);
     dataset_close(d);
     buf_free(&text);
 }
@@ -238,7 +240,8 @@ static void scenes_are_written_and_read_back(void **state)
     (void)state;
     enum { PICTURES = 30 };
     char dir[2][80];
-    struct scenes_write_options o = {scene_config_default, 5, 100, PICTURES, 6, NULL, NULL, 0, NULL, NULL};
+    struct scenes_write_options o = {.config = scene_config_default, .seed = 5, .first = 100, .count = PICTURES,
+                                     .questions = 6};
     o.config.split = SCENE_TEST;
     for (int i = 0; i < 2; i++) {
         snprintf(dir[i], sizeof dir[i], "%s/scenes%d", folder, i);

@@ -173,7 +173,7 @@ static int do_pictures(void *arg)
 static int do_tally(void *arg)
 {
     struct nun_scenes_tally *t;
-    struct nun_data_turn q = {"How many?", "1", "count", NULL};
+    struct nun_data_turn q = {"How many?", "1", "count", NULL, NULL};
     TRY(nun_scenes_tally_create(&t));
     int rc = nun_scenes_tally_add(t, &q, "one", 3);
     nun_scenes_tally_free(t);
