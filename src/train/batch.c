@@ -184,7 +184,7 @@ static int put_question(struct packing *p, const struct scene_qa *qa)
     int start = p->at;
     size_t picks = (size_t)p->picture * (size_t)b->shape.answers;
     struct batch_answer *a = &b->answer[p->picture * b->shape.questions + b->answers[p->picture]++];
-    *a = (struct batch_answer){p->picture, p->picks, learnt, qa->kind, false};
+    *a = (struct batch_answer){p->picture, p->picks, learnt, qa->kind, qa->fine};
     for (int i = 0; i < n; i++) {
         if (i >= question && i + 1 < n) {
             b->pick[picks + (size_t)p->picks] = p->picture * b->shape.tokens + p->at;

@@ -63,6 +63,7 @@ static const cyaml_schema_field_t stage_fields[] = {
     UINT("warmup", struct recipe_stage, warmup),
     FLOAT("decay", struct recipe_stage, decay),
     FLOAT("floor", struct recipe_stage, floor),
+    UINT("most_tiles", struct recipe_stage, most_tiles),
     UINT("max_objects", struct recipe_stage, max_objects),
     UINT("text_min", struct recipe_stage, text_min),
     UINT("text_max", struct recipe_stage, text_max),

@@ -38,6 +38,7 @@ struct recipe_stage {
     uint32_t warmup;          /* steps */
     float decay;              /* linear: share of the stage over which the rate falls to zero */
     float floor;              /* share of lr that is left at the end */
+    uint32_t most_tiles;      /* of a picture of scenes-hd; 0: as the world has it */
     uint32_t max_objects, text_min, text_max;
     float text_spread, augment;
     struct recipe_weight *pictures_mix, *questions_mix;

@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef TRAIN_WORLD_H
 #define TRAIN_WORLD_H
+#include "data/hd.h"
 #include "data/scenes.h"
 #include "train/recipe.h"
 
@@ -13,6 +14,7 @@ struct world {
     const struct world_row *row;
     uint64_t seed;
     struct scene_config scene;
+    struct hd_config hd;
     struct scene_fonts *fonts; /* owned */
 };
 
