@@ -107,7 +107,7 @@ int train_score_stage(struct trainer *t, const struct recipe_stage *s)
     return rc < 0 ? rc : buf_error(&t->scores);
 }
 
-int train_write_scores(struct trainer *t)
+int train_write_scores(struct trainer *t, const char *folder)
 {
     char path[4096], hash[65];
     json_error_t why;
@@ -119,6 +119,11 @@ int train_write_scores(struct trainer *t)
     int rc = recipe_hash(t->recipe, hash);
     json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:o}", "recipe", t->recipe->name, "recipe_hash", hash, "seed", (json_int_t)t->recipe->seed,
                           "parameters", (json_int_t)t->model->n_values, "stages", stages);
+    json_t *reading = NULL;
+    if (rc >= 0 && t->model->family->sight)
+        rc = train_measure_reading(t, folder, &reading);
+    if (reading)
+        json_object_set_new(o, "prefill", reading);
     if (rc >= 0)
         rc = json_check(mark);
     if (rc >= 0)

@@ -250,11 +250,12 @@ static int open_run(struct trainer *t)
 static int finish(struct trainer *t)
 {
     char path[4096];
-    TRY(train_publish(t, t->options->output ? t->options->output : t->recipe->output));
+    const char *output = t->options->output ? t->options->output : t->recipe->output;
+    TRY(train_publish(t, output));
     TRY(path_join(path, sizeof path, t->recipe->runs, "log.jsonl"));
     TRY(file_write_durable(path, buf_cstr(&t->log), t->log.len));
     if (t->recipe->test_pictures)
-        TRY(train_write_scores(t));
+        TRY(train_write_scores(t, output));
     TRY(path_join(path, sizeof path, t->recipe->runs, "report.html"));
     return train_curves(path, t->recipe->name, buf_view(&t->log), t->total_steps);
 }

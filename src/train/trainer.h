@@ -136,6 +136,8 @@ struct train_score {
 int train_evaluate(struct trainer *t, const struct recipe_stage *s, enum scene_split split, float told, int pictures, struct train_score *out);
 /* One line of JSON about the stage that is done (NULL: before any), appended to t->scores; and all of them as scores.json. */
 int train_score_stage(struct trainer *t, const struct recipe_stage *s);
-int train_write_scores(struct trainer *t);
+int train_write_scores(struct trainer *t, const char *folder);
+/* prefill.c: time from a picture's bytes and a question to the first token's logits, of the finished folder. */
+int train_measure_reading(struct trainer *t, const char *folder, json_t **out);
 
 #endif

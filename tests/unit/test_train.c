@@ -22,6 +22,7 @@
 #include "models/model.h"
 #include "nunchi/train.h"
 #include "train/recipe.h"
+#include "train/start.h"
 
 #define RECIPE "tests/data/train/tiny.yaml"
 #define RUNS "build/test-train/runs"
@@ -229,6 +230,148 @@ static void frozen_parts_keep_their_bytes(void **state)
     st_close(after);
 }
 
+/* The tiny recipe with `find` replaced, as build/test-train/<name>.yaml. */
+static void change_recipe(const char *name, const char *find, const char *with, char *path, size_t cap)
+{
+    struct buf b, changed;
+    buf_init(&b, MEM_TEST, 1u << 20);
+    buf_init(&changed, MEM_TEST, 1u << 20);
+    assert_int_equal(file_read(RECIPE, &b), 0);
+    const char *at = strstr(buf_cstr(&b), find);
+    assert_non_null(at);
+    buf_append(&changed, b.ptr, (size_t)(at - b.ptr));
+    buf_str(&changed, with);
+    buf_str(&changed, at + strlen(find));
+    snprintf(path, cap, "build/test-train/%s.yaml", name);
+    assert_int_equal(file_mkdirs("build/test-train"), 0);
+    assert_int_equal(file_write_durable(path, changed.ptr, changed.len), 0);
+    buf_free(&b);
+    buf_free(&changed);
+}
+
+static json_t *scores(void)
+{
+    json_t *o;
+    assert_int_equal(json_load_file_limited(RUNS "/scores.json", &o), 0);
+    return o;
+}
+
+/* What every stage leaves behind is written down, and a run that was stopped writes the same (but for its seconds). */
+static void scores_tell_every_stage(void **state)
+{
+    static const char *const names[] = {"start", "captions", "questions"};
+    char path[128];
+    change_recipe("scores", "eval_pictures: 4", "eval_pictures: 4\ntest_pictures: 8", path, sizeof path);
+    struct nun_train_options o = {.recipe = path, .threads = 2};
+    assert_int_equal(fresh(), 0);
+    assert_int_equal(nun_train(&o), 0);
+    json_t *whole = scores();
+    assert_int_equal(fresh(), 0);
+    o.stop_after = 8;
+    assert_int_equal(nun_train(&o), NUN_ESTOP);
+    o.stop_after = 0;
+    o.resume = true;
+    assert_int_equal(nun_train(&o), 0);
+    json_t *parts = scores();
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *a = json_array_get(json_object_get(whole, "stages"), i), *b = json_array_get(json_object_get(parts, "stages"), i);
+        assert_string_equal(json_string_value(json_object_get(a, "name")), names[i]);
+        assert_true(json_equal(json_object_get(a, "scores"), json_object_get(b, "scores")));
+        assert_true(json_equal(json_object_get(a, "flops_per_picture"), json_object_get(b, "flops_per_picture")));
+    }
+    const json_t *read = json_object_get(whole, "prefill");
+    assert_true(json_number_value(json_object_get(read, "tokens")) > 16);
+    json_decref(whole);
+    json_decref(parts);
+}
+
+/* A part's rate of 0 freezes it, another's is its own. */
+static void parts_learn_at_their_own_rate(void **state)
+{
+    char path[128], first[65], same[65], other[65];
+    const char *const rates[] = {"0.003", "0.0015"};
+    char *const hex[] = {first, other};
+    run_fresh(2, same);
+    for (int i = 0; i < 2; i++) {
+        char with[160];
+        snprintf(with, sizeof with, "    lr: 0.003\n    parts:\n      - {name: vision_tower., lr: %s}\n", rates[i]);
+        change_recipe("parts", "    lr: 0.003\n", with, path, sizeof path);
+        assert_int_equal(fresh(), 0);
+        assert_int_equal(nun_train(&(struct nun_train_options){.recipe = path, .threads = 2}), 0);
+        result(hex[i]);
+    }
+    assert_string_equal(first, same);
+    assert_string_not_equal(other, same);
+    struct safetensors *before, *after;
+    change_recipe("parts", "    lr: 0.003\n", "    lr: 0.003\n    parts:\n      - {name: language_model., lr: 0}\n", path, sizeof path);
+    assert_int_equal(fresh(), 0);
+    assert_int_equal(nun_train(&(struct nun_train_options){.recipe = path, .threads = 2, .stop_after = 1}), NUN_ESTOP);
+    assert_int_equal(st_open(RUNS "/step-00000001/model.safetensors", &before), 0);
+    assert_int_equal(nun_train(&(struct nun_train_options){.recipe = path, .threads = 2, .resume = true, .stop_after = 3}), NUN_ESTOP);
+    assert_int_equal(st_open(RUNS "/step-00000004/model.safetensors", &after), 0);
+    int frozen = 0, moved = 0;
+    for (size_t i = 0; i < st_count(before); i++) {
+        const struct st_tensor *a = st_at(before, i), *b = st_find(after, span_str(a->name));
+        bool text = !strncmp(a->name, "language_model.", 15), equal = !memcmp(a->data, b->data, a->bytes);
+        assert_true(!text || equal);
+        frozen += text;
+        moved += !text && !equal;
+    }
+    assert_true(frozen > 5 && moved > 5);
+    st_close(before);
+    st_close(after);
+}
+
+static const float *values(const struct model *m, const char *name)
+{
+    for (int i = 0; i < m->n_params; i++)
+        if (!strcmp(m->params[i]->name, name))
+            return m->params[i]->data;
+    fail_msg("no %s", name);
+    return NULL;
+}
+
+static struct model *begun(const char *config_path, int patch, const char *ours, int want)
+{
+    json_t *config;
+    struct model *m;
+    struct recipe_start start = {(char *)OUT, (char *)ours, (char *)ours};
+    struct recipe r = {.start = &start, .start_count = 1};
+    assert_int_equal(json_load_file_limited(config_path, &config), 0);
+    json_t *vision = json_object_get(config, "vision_config");
+    int64_t side = json_integer_value(json_object_get(vision, "image_size")), small = json_integer_value(json_object_get(vision, "patch_size"));
+    if (patch) {
+        json_object_set_new(vision, "patch_size", json_integer(small * patch));
+        json_object_set_new(vision, "image_size", json_integer(side * patch));
+    }
+    assert_int_equal(model_init(config, 1, &m), 0);
+    assert_int_equal(start_apply(m, &r), want);
+    json_decref(config);
+    return m;
+}
+
+/* Tensors of another folder by name; the patches of a tower for pictures twice as large see their mean. */
+static void models_begin_with_weights_of_others(void **state)
+{
+    static const char patch_name[] = "vision_tower.vision_model.embeddings.patch_embedding.weight", *const config = "tests/data/train/tiny-config.json";
+    char hex[65];
+    struct model *from;
+    run_fresh(2, hex);
+    assert_int_equal(model_load(OUT, &from), 0);
+    assert_int_equal(model_make_trainable(from, NULL, NULL), 0);
+    struct model *same = begun(config, 0, "vision_tower.", 0), *twice = begun(config, 2, "vision_tower.", 0);
+    const float *a = values(from, patch_name), *b = values(same, patch_name), *c = values(twice, patch_name);
+    int p = from->vision.facts.patch;
+    assert_memory_equal(a, b, (size_t)(3 * p * p) * sizeof *a);
+    for (int i = 0; i < 4 * p * p; i++) /* the first filter's first channel */
+        assert_true(c[i] == a[i / (2 * p) / 2 * p + i % (2 * p) / 2] / 4);
+    model_free(same);
+    model_free(twice);
+    model_free(begun(config, 0, "no_such_part.", NUN_EFORMAT));
+    assert_non_null(strstr(nun_error(), "gives no tensor"));
+    model_free(from);
+}
+
 static void rates_follow_the_schedule(void **state)
 {
     struct recipe_stage s = {.lr = 1, .schedule = (char *)"linear", .decay = 0.5f, .warmup = 10};
@@ -264,6 +407,8 @@ int main(void)
         cmocka_unit_test(rates_follow_the_schedule), cmocka_unit_test(bad_recipes_are_refused),
         cmocka_unit_test(kill_minus_nine_changes_nothing), cmocka_unit_test(same_bytes_for_any_threads), cmocka_unit_test(a_report_is_written),
                                        cmocka_unit_test(recompute_changes_nothing), cmocka_unit_test(light_neurons_are_pruned),
-        cmocka_unit_test(resume_is_the_same_run), cmocka_unit_test(frozen_parts_keep_their_bytes)};
+        cmocka_unit_test(resume_is_the_same_run), cmocka_unit_test(frozen_parts_keep_their_bytes),
+        cmocka_unit_test(scores_tell_every_stage), cmocka_unit_test(parts_learn_at_their_own_rate),
+        cmocka_unit_test(models_begin_with_weights_of_others)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
