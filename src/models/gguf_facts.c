@@ -48,6 +48,8 @@ static bool row_fits(const struct gguf *g, const struct gguf_arch *arch)
     const char *equals = arch->when ? strchr(arch->when, '=') : NULL;
     if (!arch->when)
         return true;
+    if (*arch->when == '@')
+        return gguf_find(g, span_str(arch->when + 1)) != NULL;
     if (equals) {
         char key[128];
         struct span text = {0};

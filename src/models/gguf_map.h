@@ -80,7 +80,7 @@ struct gguf_sight {
 struct gguf_arch {
     const char *name;            /* general.architecture */
     const char *architecture, *model_type; /* of the config */
-    const char *when;            /* "key" there and not 0, "!key" the opposite, "key=text"; NULL: always. The first row that fits */
+    const char *when;            /* "key" there and not 0, "!key" the opposite, "key=text", "@name": such a tensor; NULL: always. The first row that fits */
     bool pairs;                  /* rows of q and k lie in pairs */
     const char *constants;       /* config keys of which the format does not speak, as JSON */
     struct gguf_facts facts[GGUF_SETS];

@@ -453,6 +453,14 @@ static const struct gguf_fact native_facts[] = {
     {"vision.image_size", "image_size", GF_INT, NAN},
     {"vision.patch_size", "patch_size", GF_INT, NAN},
 };
+static const struct gguf_fact squares_facts[] = {
+    {"vision.spatial_merge_size", "spatial_merge_size", GF_INT, NAN},
+    {"mm.1.bias", "multimodal_projector_bias", GF_PRESENT, NAN},
+};
+static const struct gguf_name squares_merger[] = {
+    {"mm.input_norm", "multi_modal_projector.norm", GL_AS_IS},
+    {"mm.patch_merger", "multi_modal_projector.patch_merger.merging_layer", GL_AS_IS},
+};
 static const struct gguf_name pixtral_tower[] = {
     {"v.patch_embd", "vision_tower.patch_conv", GL_AS_IS},
     {"v.pre_ln", "vision_tower.ln_pre", GL_AS_IS},
@@ -475,12 +483,17 @@ static const struct gguf_sight llava_sight = {
     "multi_modal_projector.linear_2.weight", 0,
     {"{\"image_processor_type\": \"CLIPImageProcessor\", \"resample\": 3}"},
     {{"vision.image_size", "size", "shortest_edge"}, {"vision.image_size", "crop_size", "height"}, {"vision.image_size", "crop_size", "width"}}};
+#define PIXTRAL_PROCESSOR                                                                                             \
+    {"{\"image_processor_type\": \"PixtralImageProcessor\", \"resample\": 3}"},                                       \
+    {{"vision.image_size", "size", "longest_edge"}, {"vision.patch_size", "patch_size"}}
 static const struct gguf_sight pixtral_sight = {
     {"LlamaForCausalLM", "MistralForCausalLM"}, NULL, "", "language_model.", {"[IMG]"}, {"image_token_index"}, false, {"vision_feature_layer"},
     "{\"model_type\": \"llava\", \"vision_feature_select_strategy\": \"full\", \"projector_hidden_act\": \"gelu\"}",
-    "multi_modal_projector.linear_2.weight", 0,
-    {"{\"image_processor_type\": \"PixtralImageProcessor\", \"resample\": 3}"},
-    {{"vision.image_size", "size", "longest_edge"}, {"vision.patch_size", "patch_size"}}};
+    "multi_modal_projector.linear_2.weight", 0, PIXTRAL_PROCESSOR};
+static const struct gguf_sight mistral3_sight = {
+    {"LlamaForCausalLM", "MistralForCausalLM"}, NULL, "", "language_model.", {"[IMG]"}, {"image_token_index"}, false,
+    {"vision_feature_layer", "spatial_merge_size", "multimodal_projector_bias"},
+    "{\"model_type\": \"mistral3\", \"projector_hidden_act\": \"gelu\"}", "multi_modal_projector.linear_2.weight", 0, PIXTRAL_PROCESSOR};
 static const struct gguf_sight intern_sight = {
     {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"}, "llm_config", "", "language_model.", {"<IMG_CONTEXT>"},
     {"img_context_token_id"}, false, {"downsample_ratio"}, "{\"select_layer\": -1, \"ps_version\": \"v2\"}", "mlp1.3.weight", 0,
@@ -593,6 +606,8 @@ const struct gguf_arch gguf_archs[] = {
      gguf_read_clip_tower, NULL, &llava_sight},
     {"clip", "LlavaForConditionalGeneration", "llava", "!projector_type", false, "{}", {SET(square_facts)}, {SET(llava_tower)}, /* of 2023 */
      gguf_read_clip_tower, NULL, &llava_sight},
+    {"clip", "Mistral3ForConditionalGeneration", "pixtral", "@mm.patch_merger.weight", true, "{}", {SET(native_facts), SET(squares_facts)},
+     {SET(pixtral_tower), SET(squares_merger)}, gguf_read_clip_tower, NULL, &mistral3_sight},
     {"clip", "LlavaForConditionalGeneration", "pixtral", "projector_type=pixtral", true, "{}", {SET(native_facts)}, {SET(pixtral_tower)},
      gguf_read_pixtral_tower, NULL, &pixtral_sight},
     {"clip", "InternVLChatModel", "internvl_chat", "projector_type=internvl", false, "{\"hidden_act\": \"gelu\"}",

@@ -535,7 +535,7 @@ int gguf_read_pixtral_tower(struct gguf_in *in)
     int64_t step = 1;
     TRY(gguf_get_int(in->g, "clip.vision.spatial_merge_size", 1, 64, &step));
     if (step != 1)
-        return err_set(NUN_EUNSUP, "%s: squares of %lld patches (Mistral 3) are not read from GGUF", in->place, (long long)step);
+        return err_set(NUN_EUNSUP, "%s: squares of %lld patches, but no matrix that joins them (mm.patch_merger)", in->place, (long long)step);
     return gguf_read_clip_tower(in);
 }
 

@@ -90,6 +90,8 @@ static int open_processor(struct nun_model *m, const char *mmproj)
 {
     TRY(processor_of(mmproj, false, &m->preprocess));
     m->has_preprocess = true;
+    if (m->preprocess.merge == 1 && m->model->facts.merge > 1) /* Pixtral's counts in squares of patches where there are some */
+        m->preprocess.merge = m->model->facts.merge;
     if (m->model->facts.video_token)
         TRY(processor_of(mmproj, true, &m->video_preprocess));
     count_tile(m);

@@ -293,6 +293,26 @@ static int open_changed(const char *name, const char *from, const char *to)
     return rc;
 }
 
+/* Squares of patches without the matrix that joins them. */
+static void test_squares(void **state)
+{
+    static const char merger[] = "mm.patch_merger.weight";
+    struct buf text, tower;
+    json_t *config;
+    struct safetensors *st;
+    buf_init(&text, MEM_TEST, 1 << 20);
+    buf_init(&tower, MEM_TEST, 1 << 20);
+    check_ok(file_read(PAIRS "mistral3.gguf", &text));
+    check_ok(file_read(PAIRS "mmproj-mistral3.gguf", &tower));
+    char *at = memmem(tower.ptr, tower.len, merger, sizeof merger - 1);
+    assert_non_null(at);
+    at[5] = 'b';
+    check_fails(NUN_EUNSUP, "squares of 2 patches, but no matrix that joins them",
+                gguf_sight_open_bytes(buf_view(&text), buf_view(&tower), &config, &st));
+    buf_free(&text);
+    buf_free(&tower);
+}
+
 static void test_unknown(void **state)
 {
     check_ok(open_changed("llava", "mm.2.weight", "mm.2.weight"));
@@ -326,7 +346,7 @@ static int open_both(void *arg)
 
 static void test_torture(void **state)
 {
-    static const char *const names[] = {"qwen2-vl", "qwen3-vl", "llava", "internvl2", "smolvlm", "pixtral", "gemma3"};
+    static const char *const names[] = {"qwen2-vl", "qwen3-vl", "llava", "internvl2", "smolvlm", "pixtral", "gemma3", "mistral3"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         assert_true(torture_run(names[i], open_both, (void *)(uintptr_t)names[i], 3) > 100);
 }
@@ -335,7 +355,7 @@ int main(void)
 {
     static struct pair_row rows[] = {{"qwen2-vl", 4, .own_limits = true}, {"qwen3-vl", 4, .own_limits = true}, {"llava", 4}, {"internvl2", 5},
                                      {"smolvlm", 3}, {"pixtral", 4}, {"gemma3", 3, "gemma3.json"},
-                                     {"llava-plain", 4, NULL, "llava", "llava"}};
+                                     {"llava-plain", 4, NULL, "llava", "llava"}, {"mistral3", 4}};
     const struct CMUnitTest tests[] = {
         {"qwen2-vl", test_pair, NULL, NULL, &rows[0]},
         {"qwen3-vl", test_pair, NULL, NULL, &rows[1]},
@@ -345,12 +365,14 @@ int main(void)
         {"pixtral", test_pair, NULL, NULL, &rows[5]},
         {"gemma3", test_pair, NULL, NULL, &rows[6]},
         {"llava-plain", test_pair, NULL, NULL, &rows[7]},
+        {"mistral3", test_pair, NULL, NULL, &rows[8]},
         cmocka_unit_test(test_untold),
         cmocka_unit_test(test_behind),
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_squares),
         cmocka_unit_test(test_torture),
     };
     return cmocka_run_group_tests_name("mmproj", tests, NULL, NULL);
