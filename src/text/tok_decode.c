@@ -122,12 +122,14 @@ int tok_stream_create(const struct tokenizer *t, unsigned flags, struct tok_stre
         return NUN_ENOMEM;
     s->t = t;
     s->flags = flags;
+    buf_init(&s->text, MEM_TEXT, LIMIT_OF(text_bytes));
     int rc = tok_work_begin(&s->work, t, flags | TOK_RAW_BYTES);
+    if (rc >= 0) /* all at once: no step of a window that fills asks for one more */
+        rc = tok_pieces_reserve(&s->work.now, WINDOW);
     if (rc < 0) {
-        mem_free(s);
+        tok_stream_free(s);
         return rc;
     }
-    buf_init(&s->text, MEM_TEXT, LIMIT_OF(text_bytes));
     *out = s;
     return 0;
 }
