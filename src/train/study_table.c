@@ -105,10 +105,11 @@ static struct study_count last_counted(const struct study_scores *s, struct stud
     return s ? study_counted(&s->stage[s->n_stages - 1].test, slice) : (struct study_count){0, 0};
 }
 
+/* Differences of shares that are the same may differ in their last bit. */
 static bool all_equal(const double *x, int n)
 {
     for (int i = 1; i < n; i++)
-        if (x[i] != x[0])
+        if (fabs(x[i] - x[0]) > 1e-12)
             return false;
     return n > 0;
 }

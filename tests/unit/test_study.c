@@ -351,7 +351,7 @@ static void the_report_says_what_was_counted(void **state)
     holds(md, "| questions | a | B & co |");
     holds(md, "| count | 41.5 [35.1, 47.9] | 51.5 [45.1, 57.9] |");
     holds(md, "| text | 50.0 [40.4, 59.6] | 50.0 [40.4, 59.6] |");
-    holds(md, "| count | 0 | +10.0 [-3.7, +23.2] |");
+    holds(md, "| count | 0 | +10.0 [-3.8, +23.3] |");
     holds(md, "| count, fine | 20.0 [11.2, 33.0] |");
     holds(md, "| count, coarse | 63.0 [50.3, 75.7] |");
     holds(md, "| start | nothing | 0.0 [0.0, 3.7] | 77.0 [67.8, 84.2] |");
