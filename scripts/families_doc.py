@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "families.md"
+OWN = PAGE.parent.parent / "tests" / "data" / "nunchi_vl"
 HEAD = """# Families
 
 Made by `scripts/families_doc.py` from the tables in `src/models/`; a test sees that it is current. Not in the table: a
@@ -93,7 +94,8 @@ def main():
     a = p.parse_args()
     stored, live = old_measures(STORED), old_measures(LIVE)
     if a.nunchi and not a.models:
-        stored.update(new_measures(a.nunchi, a.fixtures, False))
+        for folder in (a.fixtures, OWN):
+            stored.update(new_measures(a.nunchi, folder, False))
     if a.nunchi and a.models:
         live.update(new_measures(a.nunchi, a.models, True))
     families, seeing = rows_of(a.table)

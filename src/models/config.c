@@ -121,16 +121,32 @@ static int check_features(const struct model *m, const char *place)
     return 0;
 }
 
+/* A row of the model's own. */
+static int own_row(struct model *m, struct family_row **own)
+{
+    if (!(*own = arena_array(&m->arena, 1, sizeof **own)))
+        return NUN_ENOMEM;
+    **own = *m->family;
+    m->family = *own;
+    return 0;
+}
+
 /* A tower that sees in a way of its own makes another row of the family. */
 static int tower_sight(struct model *m, const struct stack_row *tower)
 {
-    struct family_row *own = arena_array(&m->arena, 1, sizeof *own);
-    if (!own)
-        return NUN_ENOMEM;
-    *own = *m->family;
+    struct family_row *own;
+    TRY(own_row(m, &own));
     own->sight = tower->sight;
-    m->family = own;
     return 0;
+}
+
+static int arrange(struct model *m, const char *place)
+{
+    struct family_row *own;
+    if (!m->family->arrange)
+        return 0;
+    TRY(own_row(m, &own));
+    return own->arrange(m, place, own);
 }
 
 int model_read_config(struct model *m, const char *place, const struct stack_row **text, const struct stack_row **vision)
@@ -140,6 +156,7 @@ int model_read_config(struct model *m, const char *place, const struct stack_row
     if (m->family->conv)
         return conv_read_config(m, place);
     TRY(read_family(m, place));
+    TRY(arrange(m, place));
     if (m->family->text.config)
         TRY(read_stack(m, place, &m->family->text, &m->text, text));
     if (m->family->vision.config)
@@ -158,5 +175,6 @@ int model_read_config(struct model *m, const char *place, const struct stack_row
         m->text.facts.logit_softcap = 0;
     if (m->family->kind == FAMILY_CONTRASTIVE)
         TRY(shared_projection(m, place));
-    return check_features(m, place);
+    TRY(check_features(m, place));
+    return m->family->settle ? m->family->settle(m, place) : 0;
 }

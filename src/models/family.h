@@ -111,6 +111,19 @@ struct stack_place {
 /* How newer files begin the same names. */
 struct respelling { const char *ours, *theirs; };
 
+/* Ways of nunchi_vl, which has all in one config; docs/nunchi-vl.md. */
+enum vl_paradigm { VL_DECODER, VL_CROSS, VL_HYBRID };
+struct vl_facts {
+    int paradigm, connector, tags;   /* vl_paradigm, nn_connector_id, tag_kind (tags.h) */
+    int side, patch;                 /* of a tile; of its patches where there is no tower */
+    int grid, step;                  /* states along a tile's side; squares of step x step become one row */
+    int most;                        /* tiles of a picture, without the thumbnail */
+    bool thumbnail;
+    const json_t *ids;               /* what tags are in the vocabulary: tag k is tag_id[tag_at[k] .. tag_at[k + 1]) */
+    int32_t *tag_id;
+    int *tag_at, n_tags;             /* 0: the config does not say */
+};
+
 enum family_kind { FAMILY_DECODER, FAMILY_CONTRASTIVE, FAMILY_VISION, FAMILY_ENCODER, FAMILY_BYTES, FAMILY_CONV };
 
 struct family_facts {
@@ -140,6 +153,7 @@ struct family_facts {
     float patch_threshold;           /* a patch begins where the entropy before it is above, in nats */
     int max_patch;                   /* bytes; 0: any */
     int patch_mode;                  /* of the ways to cut, the one by entropy */
+    struct vl_facts vl;
 };
 
 struct conv_row;
@@ -159,6 +173,10 @@ struct family_row {
     const struct sight_row *sight;   /* NULL: it takes no pictures */
     const struct respelling *respell; /* of all names in a file, or of none; ends with NULL; NULL: there is one spelling */
     const struct conv_row *conv;     /* FAMILY_CONV: its encoder (conv_rows.h) */
+    /* What the config changes of the row itself, a copy: stacks that it leaves out or adds, the way of seeing. Family facts are
+     * read already, stacks are not. */
+    int (*arrange)(const struct model *m, const char *place, struct family_row *own);
+    int (*settle)(struct model *m, const char *place); /* after all stacks: what follows from several, and what does not fit */
 };
 
 extern const struct stack_row *const stack_rows[];   /* NULL-terminated */

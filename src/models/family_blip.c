@@ -104,6 +104,25 @@ static const struct weight_row blip2_qformer_weights[] = {ROWS_NORM(embed_norm, 
 const struct stack_row stack_blip2_qformer = {
     "blip_2_qformer", ROWS(qformer_fields), qformer_ignore, ROWS(blip2_qformer_weights), {.norm = NN_LAYER, .exact = true}, qformer_finish};
 
+/* The same as a connector of nunchi_vl: every layer looks across, at states of the decoder's width. */
+static const char *const all_others[] = {"*", NULL};
+static const struct json_field vl_fields[] = {
+    FACT_INT("text_config.hidden_size", hidden, 4096, MAX_WIDTH),
+    FACT_INT("text_config.hidden_size", cross_width, 4096, MAX_WIDTH),
+    FACT_INT("connector_layers", layers, 2, MAX_LAYERS),
+    FACT_INT("connector_heads", heads, 8, MAX_WIDTH),
+    FACT_FLOAT("connector_norm_eps", norm_eps, 1e-6),
+    FACT_ACT_KEY("connector_act", ACT_GELU),
+};
+static int vl_finish(const struct stack_read *r)
+{
+    r->f->intermediate = 4 * r->f->hidden;
+    r->f->cross_every = 1;
+    return family_heads(r);
+}
+const struct stack_row stack_vl_qformer = {
+    "nunchi_vl_qformer", ROWS(vl_fields), all_others, ROWS(blip2_qformer_weights), {.norm = NN_LAYER}, vl_finish};
+
 static const struct weight_row instructblip_qformer_weights[] = {
     {NN_embed_w, "embeddings.word_embeddings.weight"},
     {NN_pos_w, "embeddings.position_embeddings.weight"},

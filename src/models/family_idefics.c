@@ -43,6 +43,19 @@ static const struct weight_row perceiver_weights[] = {
 const struct stack_row stack_idefics2_perceiver = {
     "idefics2_perceiver", ROWS(perceiver_fields), NULL, ROWS(perceiver_weights), {.norm = NN_RMS, .gated = true}, perceiver_finish};
 
+/* The same as a connector of nunchi_vl, whose config has its few keys at the top. */
+static const char *const all_others[] = {"*", NULL};
+static const struct json_field vl_fields[] = {
+    FACT_INT("text_config.hidden_size", hidden, 4096, MAX_WIDTH),
+    FACT_INT("connector_layers", layers, 2, MAX_LAYERS),
+    FACT_INT("connector_heads", heads, 8, MAX_WIDTH),
+    FACT_INT("queries", positions, 64, MAX_WIDTH),
+    FACT_FLOAT("text_config.rms_norm_eps", norm_eps, 1e-6),
+    FACT_ACT_KEY("text_config.hidden_act", ACT_SILU),
+};
+const struct stack_row stack_vl_perceiver = {
+    "nunchi_vl_perceiver", ROWS(vl_fields), all_others, ROWS(perceiver_weights), {.norm = NN_RMS, .gated = true}, perceiver_finish};
+
 static const struct json_field idefics2_fields[] = {IMAGE_TOKEN(32001)};
 static const char *const idefics2_ignore[] = {"perceiver_config", NULL};
 static const struct weight_row idefics2_weights[] = {

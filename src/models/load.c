@@ -24,7 +24,7 @@ static bool as_float32(enum nn_role role, const struct shape *s)
 {
     static const enum nn_role floats[] = {
         NN_unit_group_w,
-        NN_pos_w, NN_latents_w, NN_queries_w, NN_near_w, NN_q_norm_w, NN_k_norm_w, NN_expert_gate_b, NN_expert_up_b, NN_expert_down_b, NN_choice_b,
+        NN_pos_w, NN_latents_w, NN_queries_w, NN_conn_pos_w, NN_near_w, NN_q_norm_w, NN_k_norm_w, NN_expert_gate_b, NN_expert_up_b, NN_expert_down_b, NN_choice_b,
         NN_conv_w, NN_ssm_a, NN_lru_x_b, NN_lru_a_b, NN_mix_k, NN_mix_v, NN_mix_r, NN_mix2_k, NN_mix2_r};
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
         if (floats[i] == role)
@@ -264,7 +264,7 @@ static int take_random(void *arg, struct model *m, enum nn_role role, const stru
     bool bias = span_ends(span_str(name), SPAN("_b")), norm = strstr(name, "norm") != NULL;
     if (role == NN_logit_scale)
         v[0] = 2.6592f;
-    if (bias || p->shape.n == 0)
+    if (bias || p->shape.n == 0 || (f->closed_gates && (role == NN_gate1_w || role == NN_gate2_w)))
         return 0;
     float std = f->init_range > 0 ? f->init_range : 0.02f;
     if ((role == NN_attn_o_w || role == NN_down_w || role == NN_expert_down_w || role == NN_shared_down_w) && f->layers)

@@ -40,6 +40,9 @@ int model_truncate(struct model *m, int layers)
 {
     if (layers < 1 || layers > m->text.facts.layers)
         return err_set(NUN_EARG, "model: keep %d of %d text layers", layers, m->text.facts.layers);
+    for (int i = 0; i < m->text.facts.layers && m->family->arrange; i++)
+        if (nn_looks(&m->text.facts, i))
+            return err_set(NUN_EUNSUP, "model: layers that look at pictures stand between those of the text: none can be cut off");
     TRY(set_in_config(m, stack_path(m->config, &m->family->text), "num_hidden_layers", layers));
     int kept = 0, pieces = 0;
     for (int i = 0; i < m->n_pieces; i++)

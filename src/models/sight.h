@@ -26,6 +26,8 @@ struct sight_side {
     int shown;                   /* and how many of them, the first ones, tokens behind the picture see; the others are padding */
 };
 
+struct sight_range { int from, to; };
+
 struct sight_row {
     const char *name, *doc;
     /* Rows of features that a picture gives to the sequence. */
@@ -40,6 +42,11 @@ struct sight_row {
     /* Placeholders that stand for it in the text; NULL: one a row of features in the sequence. With none of these a
      * placeholder is embedded as any other token. */
     int (*tokens)(const struct model *m, const struct preprocess_plan *p);
+
+    /* Of the picture's rows beside the sequence, those that its placeholder i sees, and with it the text since the placeholder
+     * before; later text sees all that are shown. NULL: all see all. */
+    struct sight_range (*looks)(const struct model *m, const struct preprocess_plan *p, int i);
+    bool looks_back;             /* text sees all pictures before it, not only those that stand right before each other */
 
     /* What a template writes where a picture is to stand; NULL: the placeholder. */
     const char *mark, *video_mark;
@@ -64,6 +71,12 @@ struct sight_row {
 
 struct sight_side sight_side_of(const struct model *m, const struct preprocess_plan *p);
 int sight_tokens_of(const struct model *m, const struct preprocess_plan *p);
+/* A picture of one sequence: the places of its placeholders in it, ascending, as many as sight_tokens_of. */
+struct sight_place { const struct preprocess_plan *plan; const int32_t *at; };
+/* What the tokens of a sequence see of the rows beside it, those of its n pictures one after the other (struct nn_sight): spans
+ * [tokens][2]; lit [tokens]: first + the token's number, or -1 before the first picture. The runtime sees the same (look.c). */
+void sight_spans(const struct model *m, const struct sight_place *pictures, int n, int tokens, int32_t first, int32_t (*spans)[2],
+                 int32_t *lit);
 /* NUN_EUNSUP when the family takes no pictures. */
 int sight_of(const struct model *m, const char *place, const struct sight_row **out);
 /* Pictures of equal keys are encoded together: the plan without what their features do not depend on. */
@@ -79,9 +92,6 @@ struct g_tensor *sight_tower(struct graph *g, const struct model *m, struct g_te
 /* The same of any stack, and with or without its class token. */
 struct g_tensor *sight_tower_of(struct graph *g, const struct model *m, const struct nn_stack *tower, bool drop_class,
                                 struct g_tensor *pixels, int *tokens);
-/* Patches [tiles * h * w, width] in the order of the squares of step x step that belong together; squares row by row,
- * or turned, column by column. */
-struct g_tensor *sight_squares(struct graph *g, struct g_tensor *x, int tiles, int h, int w, int step, bool turned);
 int sight_tower_tokens(const struct model *m); /* of one tile of the tower's own size */
 /* x through the two-layer connector: norm where there is one, linear, activation, linear. */
 struct g_tensor *sight_connect(struct graph *g, const struct model *m, struct g_tensor *x);

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "models/sight.h"
+#include "nn/connector.h"
 #include "nn/perceiver.h"
 
 #define FAKE "<fake_token_around_image>"
@@ -105,7 +106,7 @@ static struct g_tensor *split_build(struct graph *g, const struct model *m, stru
     int tokens, tiles = n * p->tiles, step = m->facts.merge;
     struct g_tensor *x = sight_tower(g, m, pixels, &tokens);
     int side = (int)lround(sqrt(tokens));
-    x = sight_squares(g, x, tiles, side, side, step, false);
+    x = nn_squares(g, x, tiles, side, side, step, false);
     x = g_reshape(g, x, SHAPE2((int64_t)tiles * tokens / (step * step), (int64_t)step * step * m->vision.facts.hidden));
     return nn_linear(g, m->w[NN_conn_1_w], NULL, x, NULL, ACT_NONE);
 }

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "models/sight.h"
+#include "nn/connector.h"
 
 /* ---- PaliGemma ----------------------------------------------------------------------------- */
 
@@ -50,7 +51,7 @@ static struct g_tensor *averages_build(struct graph *g, const struct model *m, s
     int tokens, tiles = n * p->tiles, to = side_of(m->facts.tile_tokens);
     struct g_tensor *x = sight_tower(g, m, pixels, &tokens);
     int from = side_of(tokens), step = from / to;
-    x = g_reshape(g, sight_squares(g, x, tiles, from, from, step, false), SHAPE3((int64_t)tiles * to * to, step * step, m->vision.facts.hidden));
+    x = g_reshape(g, nn_squares(g, x, tiles, from, from, step, false), SHAPE3((int64_t)tiles * to * to, step * step, m->vision.facts.hidden));
     x = g_rms_norm(g, g_mean_pool(g, x), g_param(g, m->w[NN_conn_norm_w]), m->vision.facts.norm_eps, 1);
     return nn_linear(g, m->w[NN_conn_1_w], NULL, x, NULL, ACT_NONE);
 }

@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/err.h"
 #include "models/sight.h"
+#include "nn/connector.h"
 #include "nn/native.h"
 
 static int merge_of(const struct model *m)
@@ -32,7 +33,7 @@ static struct g_tensor *merge(struct graph *g, const struct model *m, struct g_t
 {
     int step = m->facts.merge;
     int64_t rows = (int64_t)n * h * w / (step * step), C = m->vision.facts.hidden;
-    x = g_reshape(g, sight_squares(g, x, n, h, w, step, false), SHAPE3(rows, step * step, C));
+    x = g_reshape(g, nn_squares(g, x, n, h, w, step, false), SHAPE3(rows, step * step, C));
     x = g_transpose(g, x, (const int[4]){0, 2, 1});
     return nn_linear(g, m->w[NN_conn_squares_w], NULL, g_reshape(g, x, SHAPE2(rows, C * step * step)), NULL, ACT_NONE);
 }

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "models/sight.h"
+#include "nn/connector.h"
 
 static int step_of(const struct model *m)
 {
@@ -32,7 +33,7 @@ static struct g_tensor *tiles_build(struct graph *g, const struct model *m, stru
     struct g_tensor *x = sight_tower(g, m, pixels, &tokens);
     int side = (int)lround(sqrt(tokens));
     int64_t rows = (int64_t)tiles * tokens / (step * step);
-    x = sight_squares(g, x, tiles, side, side, step, m->facts.turned_squares);
+    x = nn_squares(g, x, tiles, side, side, step, m->facts.turned_squares);
     return sight_connect(g, m, g_reshape(g, x, SHAPE2(rows, (int64_t)step * step * m->vision.facts.hidden)));
 }
 

@@ -33,6 +33,57 @@ int sight_tokens_of(const struct model *m, const struct preprocess_plan *p)
     return row->tokens ? row->tokens(m, p) : row->features(m, p);
 }
 
+/* Where a picture of a sequence lies among its rows: struct placed says the same of one that is served. */
+struct rows { int first, group, shown, all; const int32_t *at; int tokens; };
+
+static struct rows rows_behind(const struct model *m, const struct sight_place *p, const struct rows *before)
+{
+    struct sight_side side = sight_side_of(m, p->plan);
+    struct rows r = {.shown = side.shown, .all = side.rows, .at = p->at, .tokens = sight_tokens_of(m, p->plan)};
+    r.first = r.group = before ? before->first + before->shown : 0;
+    r.all += before ? before->all : 0;
+    if (before && (m->family->sight->looks_back || before->at[before->tokens - 1] + 1 == p->at[0]))
+        r.group = before->group;
+    return r;
+}
+
+/* Of tokens [from, to), the last of them the picture's placeholder i, or behind its last one. */
+static struct sight_range seen_at(const struct model *m, const struct sight_place *p, const struct rows *r, int i)
+{
+    const struct sight_row *row = m->family->sight;
+    if (!row->looks || i >= r->tokens)
+        return (struct sight_range){r->group, r->first + r->shown};
+    struct sight_range own = row->looks(m, p->plan, i);
+    return (struct sight_range){r->first + own.from, r->first + own.to};
+}
+
+void sight_spans(const struct model *m, const struct sight_place *pictures, int n, int tokens, int32_t first, int32_t (*spans)[2],
+                 int32_t *lit)
+{
+    struct rows r = {0};
+    struct sight_range blind = {0};
+    int t = 0;
+    for (int k = 0; k < n && m->text.facts.blind_sees; k++)
+        blind.to += sight_side_of(m, pictures[k].plan).rows;
+    for (; t < tokens && (!n || t < pictures[0].at[0]); t++) {
+        spans[t][0] = 0;
+        spans[t][1] = blind.to;
+        lit[t] = -1;
+    }
+    for (int k = 0; k < n; k++) {
+        int end = k + 1 < n ? pictures[k + 1].at[0] : tokens, i = 0;
+        r = rows_behind(m, &pictures[k], k ? &r : NULL);
+        for (; t < end && t < tokens; t++) {
+            while (i < r.tokens && r.at[i] < t)
+                i++;
+            struct sight_range seen = seen_at(m, &pictures[k], &r, i);
+            spans[t][0] = seen.from;
+            spans[t][1] = seen.to;
+            lit[t] = first + t;
+        }
+    }
+}
+
 struct preprocess_plan sight_key(const struct model *m, const struct preprocess_plan *p)
 {
     struct preprocess_plan key = *p;
@@ -148,19 +199,6 @@ struct g_tensor *sight_connect(struct graph *g, const struct model *m, struct g_
         x = g_layer_norm(g, x, g_param(g, m->w[NN_conn_norm_w]), g_param(g, m->w[NN_conn_norm_b]), m->facts.connector_eps);
     x = nn_linear(g, m->w[NN_conn_1_w], m->w[NN_conn_1_b], x, NULL, (enum act_kind)m->facts.projector_act);
     return nn_linear(g, m->w[NN_conn_2_w], m->w[NN_conn_2_b], x, NULL, ACT_NONE);
-}
-
-struct g_tensor *sight_squares(struct graph *g, struct g_tensor *x, int tiles, int h, int w, int step, bool turned)
-{
-    int down = h / step, across = w / step, n = 0;
-    int32_t *rows = arena_array(&g->arena, (size_t)tiles * (size_t)h * (size_t)w, sizeof *rows);
-    for (int t = 0; rows && t < tiles; t++)
-        for (int i = 0; i < down * across; i++)
-            for (int k = 0; k < step * step; k++) {
-                int y = turned ? i % down : i / across, c = turned ? i / down : i % across;
-                rows[n++] = (t * h + y * step + k / step) * w + c * step + k % step;
-            }
-    return rows ? g_gather_rows(g, x, g_const(g, DT_I32, SHAPE1(n), rows, true)) : NULL;
 }
 
 /* ---- one square ---------------------------------------------------------------------------- */

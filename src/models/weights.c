@@ -49,7 +49,13 @@ struct binding {
 };
 
 /* 'h', '~', 'F' and '%' are the connector's: widths of the text and of its MLP, joined vision width where patches lie
- * side by side, and of a square that is merged; '#' and '^' its queries and the width of the stack between. */
+ * side by side, and of a square that is merged; '#' and '^' its queries and the width of the stack between; '=' the states of
+ * a tile. */
+static int64_t states_width(const struct nn_facts *f)
+{
+    return f->stages ? f->stage[f->stages - 1].hidden : f->hidden;
+}
+
 static int64_t dim_of(const struct binding *b, char letter)
 {
     if (letter == 'h')
@@ -57,7 +63,9 @@ static int64_t dim_of(const struct binding *b, char letter)
     if (letter == '#' || letter == '^')
         return letter == '#' ? b->m->facts.tile_tokens : b->m->more[0].facts.hidden;
     if (letter == '%')
-        return (int64_t)b->m->vision.facts.hidden * b->m->facts.merge * b->m->facts.merge;
+        return states_width(&b->m->vision.facts) * b->m->facts.merge * b->m->facts.merge;
+    if (letter == '=')
+        return (int64_t)b->m->facts.vl.grid * b->m->facts.vl.grid;
     if (letter == '~')
         return b->m->text.facts.intermediate;
     if (letter == 'F') {

@@ -203,6 +203,7 @@ struct nn_facts {
     struct nn_facts *stage;            /* [stages]: facts of each, layer being those of its own */
     float dropout;                     /* after attention and MLP, in training */
     float init_range;                  /* standard deviation of random weights */
+    bool closed_gates;                 /* of gates, 0: layers that look at pictures change nothing at first */
 };
 
 struct nn_stack {

@@ -1,6 +1,7 @@
 /* What sequences keep of pictures for layers that look at them: keys and values in pages of their own, computed once a
  * picture from its features, shared by forks. Tokens see the picture before them, together with those that stand right
- * before it, so rows are kept in the order of the pictures and what a token sees is one range:
+ * before it (or all before it, where the way of seeing says so), and tokens of a picture what sight_row.looks says, so rows are
+ * kept in the order of the pictures and what a token sees is one range:
  *
  *   rows shown of picture 0 | of picture 1 | ... | padding of picture 0 | of picture 1 | ...
  *
@@ -46,11 +47,28 @@ static int32_t rows_of(const struct nun_timeline *t, size_t n, bool padding)
     return rows;
 }
 
+/* Inside a picture: what the placeholder at `at` sees, or the next one behind it. */
+static bool look_inside(const struct nun_timeline *t, const struct placed *p, int64_t at, int32_t sees[2])
+{
+    const struct sight_row *row = t->m->model->family->sight;
+    int i = 0;
+    if (!row->looks || at >= p->end)
+        return false;
+    for (int64_t k = p->at; k < at; k++)
+        i += t->ids.at[k] == p->picture->token;
+    struct sight_range r = row->looks(t->m->model, &p->picture->plan, i);
+    sees[0] = p->row + r.from;
+    sees[1] = p->row + r.to;
+    return true;
+}
+
 bool look_row(const struct nun_timeline *t, int64_t at, struct kv_row *row)
 {
     const struct placed *p = timeline_picture_before(t, at);
     row->kept = t->side.pages;
     row->kept_stride = t->side.stride;
+    if (p && look_inside(t, p, at, row->sees))
+        return true;
     row->sees[0] = p ? p->group : 0;
     row->sees[1] = p ? p->row + p->picture->side.shown : blind(t) ? rows_of(t, t->n_placed, true) : 0;
     return p != NULL;

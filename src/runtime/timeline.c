@@ -140,7 +140,7 @@ static void place_next(struct nun_timeline *t, struct picture *picture)
     const struct placed *before = t->n_placed ? &t->placed[t->n_placed - 1] : NULL;
     struct placed p = {.at = (int64_t)t->ids.n, .picture = picture};
     p.row = p.group = before ? before->row + before->picture->side.shown : 0;
-    if (before && before->end == p.at)
+    if (before && (t->m->model->family->sight->looks_back || before->end == p.at))
         p.group = before->group;
     t->placed[t->n_placed++] = p;
 }

@@ -71,23 +71,22 @@ static struct g_tensor *placeholder_rows(struct graph *g, const struct batch *b)
     return t;
 }
 
-/* A picture's rows beside its sequence, which tokens from the placeholder on see. false: the family has none. */
+/* A picture's rows beside its sequence, and what its tokens see of them: as when it is served. false: the family has none. */
 static bool beside(struct graph *g, const struct model *m, const struct batch *b, struct g_tensor *features, int in_sequence,
                    struct nn_sight *out)
 {
     int P = b->shape.pictures, T = b->shape.tokens;
     struct sight_side side = b->shape.told ? (struct sight_side){0} : sight_side_of(m, &b->shape.plan);
+    struct sight_place picture = {&b->shape.plan, b->image_at};
     int32_t *spans, *lit;
     *out = (struct nn_sight){.rows = rows_of(g, features, P, in_sequence, in_sequence + side.rows), .n = side.rows};
     if (!out->rows)
         return false;
     out->spans = nn_ints(g, SHAPE3(P, T, 2), &spans);
     out->lit = nn_ints(g, SHAPE1((int64_t)P * T), &lit);
-    for (int i = 0; out->spans && out->lit && i < P * T; i++) {
-        bool sees = i % T >= (b->image_tokens ? b->image_at[0] : 0);
-        spans[2 * i] = 0;
-        spans[2 * i + 1] = sees ? side.shown : m->text.facts.blind_sees ? side.rows : 0;
-        lit[i] = sees ? i : -1;
+    for (int p = 0; out->spans && out->lit && p < P; p++) {
+        int first = p * T;
+        sight_spans(m, &picture, 1, T, first, (int32_t(*)[2])(void *)(spans + 2 * first), lit + first);
     }
     return true;
 }
@@ -163,6 +162,9 @@ static int make_batch(struct stage_run *r, const struct batch_shape *like, struc
     shape.tokens = row_tokens(r->s, shape.told ? r->s->told_tokens : ids.n + 2);
     if (rc >= 0)
         rc = batch_create(&shape, &r->source, buf_view(&text), pool_threads(r->t->pool), out);
+    int wanted = shape.told ? 0 : sight_tokens_of(r->t->model, &shape.plan);
+    if (rc >= 0 && (*out)->image_tokens != wanted)
+        rc = err_set(NUN_EFORMAT, "a picture is to have %d placeholders, and its text is tokenised to %d", wanted, (*out)->image_tokens);
     ids_free(&ids);
     buf_free(&text);
     return rc < 0 ? err_at(rc, "stage %s", r->s->name) : 0;

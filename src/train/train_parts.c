@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "models/tags.h"
 #include "train/start.h"
 #include "train/trainer.h"
 
@@ -52,15 +53,23 @@ static int make_processor(struct trainer *t, int side)
     return 0;
 }
 
-/* Random weights for the recipe's config, whose vocabulary is the tokenizer's. */
-static int make_random(struct trainer *t, json_t *config)
+/* What the recipe's config leaves to the tokenizer: the vocabulary's size, the placeholder, what tags are in it. */
+static int fit_config(const struct trainer *t, json_t *config)
 {
     unsigned mark = json_mark();
     json_t *text = json_object_get(config, "text_config");
+    const char *placeholder = json_object_get(config, "image_token_id") ? "image_token_id" : "image_token_index";
     json_object_set_new(text ? text : config, "vocab_size", json_integer((json_int_t)tokenizer_vocab_size(t->tokenizer)));
     if (text)
-        json_object_set_new(config, "image_token_index", json_integer(tokenizer_id_of(t->tokenizer, SPAN("<image>"))));
+        json_object_set_new(config, placeholder, json_integer(tokenizer_id_of(t->tokenizer, SPAN("<image>"))));
     TRY(json_check(mark));
+    return tags_fit(config, t->recipe->model, t->tokenizer);
+}
+
+/* Random weights for the recipe's config, whose vocabulary is the tokenizer's. */
+static int make_random(struct trainer *t, json_t *config)
+{
+    TRY(fit_config(t, config));
     TRY(model_init(config, t->recipe->seed, &t->model));
     return start_apply(t->model, t->recipe);
 }

@@ -27,8 +27,9 @@ static enum optim_kind kind_of(const struct g_param *p, void *arg)
 {
     const struct trainer *t = arg;
     const char *name = t->recipe->stages[0].optimizer;
-    bool table = p == t->model->text.w[NN_embed_w] || p == t->model->text.w[NN_pos_w] || p == t->model->vision.w[NN_pos_w] ||
-                 p == t->model->text.w[NN_lm_head_w];
+    const struct model *m = t->model;
+    bool table = p == m->text.w[NN_embed_w] || p == m->text.w[NN_pos_w] || p == m->vision.w[NN_pos_w] || p == m->text.w[NN_lm_head_w] ||
+                 p == m->w[NN_conn_pos_w] || p == m->w[NN_queries_w] || p == m->more[0].w[NN_latents_w];
     if (p->shape.n < 2 || table || !name)
         return OPTIM_ADAMW;
     for (int k = 0; k < OPTIM_KINDS; k++)

@@ -17,11 +17,11 @@
 #include "models/sight.h"
 #include "runtime/timeline.h"
 
-#define FIXTURES "../shared/fixtures/"
-
 static const char *const folders[] = {
     "llava", "vipllava", "llava-next", "llava-onevision", "video-llava", "gemma3", "paligemma", "qwen2-vl", "qwen2-5-vl", "qwen3-vl",
     "internvl2", "internvl-hf", "nvlm-d", "pixtral", "mistral3", "idefics2", "idefics3", "smolvlm", "blip2", "instructblip", "fuyu",
+    "tests/data/nunchi_vl/decoder", "tests/data/nunchi_vl/cross", "tests/data/nunchi_vl/hybrid", "tests/data/nunchi_vl/patches",
+    "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box",
 };
 enum { FOLDERS = sizeof folders / sizeof folders[0], STEPS = 6, CASES = 3, PICTURES = 4, PATH = 512 };
 
@@ -37,7 +37,7 @@ static void load_requests(const char *name, struct requests *out)
     json_t *file;
     const json_t *one, *id;
     size_t i, k;
-    snprintf(path, sizeof path, FIXTURES "%s/verify/case.json", name);
+    snprintf(path, sizeof path, "%s%s/verify/case.json", check_root(name), name);
     check_ok(json_load_file_limited(path, &file));
     out->n = 0;
     json_array_foreach(json_object_get(file, "cases"), i, one) {
@@ -51,7 +51,7 @@ static void load_requests(const char *name, struct requests *out)
         json_array_foreach(json_object_get(one, "input_ids"), k, id)
             r->ids[r->n++] = (int32_t)json_integer_value(id);
         for (int p = 0; p < r->files; p++)
-            snprintf(r->file[p], PATH, FIXTURES "%s/verify/%s", name, json_string_value(json_array_get(images, (size_t)p)));
+            snprintf(r->file[p], PATH, "%s%s/verify/%s", check_root(name), name, json_string_value(json_array_get(images, (size_t)p)));
         snprintf(r->told, sizeof r->told, "%s", json_string_value(json_object_get(one, "prompt")));
     }
     json_decref(file);
@@ -106,7 +106,7 @@ static struct nun_model *open_model(const struct setting *s, int threads, int ch
     struct nun_model_options o = {.threads = threads, .compute = s->compute, .prefill_chunk = chunk};
     struct nun_model *m;
     char folder[PATH];
-    snprintf(folder, sizeof folder, FIXTURES "%s", s->name);
+    snprintf(folder, sizeof folder, "%s%s", check_root(s->name), s->name);
     check_ok(nun_model_open(folder, &o, &m));
     return m;
 }
@@ -143,7 +143,7 @@ static void invariance(void **state)
     struct requests r;
     struct trace want[CASES], got;
     char folder[PATH];
-    snprintf(folder, sizeof folder, FIXTURES "%s", s->name);
+    snprintf(folder, sizeof folder, "%s%s", check_root(s->name), s->name);
     if (!file_is_dir(folder))
         skip();
     load_requests(s->name, &r);

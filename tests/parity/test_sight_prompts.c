@@ -15,14 +15,14 @@
 #include "models/sight.h"
 #include "runtime/prompt.h"
 
-#define FIXTURES "../shared/fixtures/"
-
 static const char *const folders[] = {
     "llava", "llava-siglip", "vipllava", "llava-next", "llava-onevision", "video-llava", "gemma3", "paligemma", "paligemma2",
     "qwen2-vl", "qwen2-5-vl", "qwen3-vl",
     "internvl2", "internvl2-internlm2", "internvl-hf", "nvlm-d", "pixtral", "mistral3",
     "idefics2", "idefics3", "smolvlm", "fuyu", "blip2", "instructblip",
     "mllama",
+    "tests/data/nunchi_vl/decoder", "tests/data/nunchi_vl/cross", "tests/data/nunchi_vl/hybrid", "tests/data/nunchi_vl/patches",
+    "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box",
 };
 enum { FOLDERS = sizeof folders / sizeof folders[0], PARTS = 32, MESSAGES = 8, PATH = 512 };
 
@@ -49,7 +49,7 @@ static const json_t *messages_of(const json_t *one)
 
 static void path_of(const struct talk *t, const char *file, char out[PATH])
 {
-    snprintf(out, PATH, strchr(file, '/') ? FIXTURES "%s/%s" : FIXTURES "%s/verify/%s", t->name, file);
+    snprintf(out, PATH, strchr(file, '/') ? "%s%s/%s" : "%s%s/verify/%s", check_root(t->name), t->name, file);
 }
 
 static void add_text(struct talk *t, const char *text, size_t len)
@@ -191,7 +191,7 @@ static void test_prompts(void **state)
     json_t *file;
     const json_t *one;
     size_t i;
-    snprintf(folder, sizeof folder, FIXTURES "%s", (const char *)*state);
+    snprintf(folder, sizeof folder, "%s%s", check_root(*state), (const char *)*state);
     if (!file_is_dir(folder))
         skip();
     snprintf(path, sizeof path, "%s/verify/case.json", folder);

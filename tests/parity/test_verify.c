@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "../check.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "formats/safetensors.h"
@@ -33,7 +34,7 @@ static void family(void **state)
 {
     const char *name = *state;
     char folder[256];
-    snprintf(folder, sizeof folder, FIXTURES "%s", name);
+    snprintf(folder, sizeof folder, "%s%s", check_root(name), name);
     if (!file_is_dir(folder))
         skip();
     struct nun_verify_options o = {.threads = 2, .report = report, .arg = (void *)(uintptr_t)name, .modules = true};
@@ -89,7 +90,10 @@ int main(void)
                                            "bert", "bert-encoder", "roberta", "blt", "mllama",
                                            "llava-next", "llava-onevision", "video-llava", "gemma3", "paligemma", "paligemma2",
                                            "internvl2", "internvl2-internlm2", "internvl-hf", "nvlm-d", "pixtral", "mistral3",
-                                           "idefics2", "idefics3", "smolvlm", "blip2", "instructblip", "fuyu"};
+                                           "idefics2", "idefics3", "smolvlm", "blip2", "instructblip", "fuyu",
+                                           "tests/data/nunchi_vl/decoder", "tests/data/nunchi_vl/cross",
+                                           "tests/data/nunchi_vl/hybrid", "tests/data/nunchi_vl/patches",
+                                           "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box"};
     enum { FAMILIES = sizeof families / sizeof families[0] };
     struct CMUnitTest tests[FAMILIES + 2] = {cmocka_unit_test(dump), cmocka_unit_test(wrong_model)};
     for (size_t i = 0; i < FAMILIES; i++)
