@@ -94,7 +94,7 @@ def main():
     a = p.parse_args()
     stored, live = old_measures(STORED), old_measures(LIVE)
     if a.nunchi and not a.models:
-        for folder in (a.fixtures, OWN):
+        for folder in (a.fixtures, OWN, OWN.parent):
             stored.update(new_measures(a.nunchi, folder, False))
     if a.nunchi and a.models:
         live.update(new_measures(a.nunchi, a.models, True))

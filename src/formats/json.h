@@ -66,7 +66,8 @@ enum json_kind {
 };
 
 struct json_field {
-    const char *key;                /* "dtype|torch_dtype": the first spelling that is there */
+    const char *key;                /* "dtype|torch_dtype": the first spelling that is there; "a.b": b of the object a,
+                                       which itself is known only where a row or `ignore` names it */
     enum json_kind kind;
     size_t offset;                  /* of the member */
     bool required;

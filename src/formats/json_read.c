@@ -350,8 +350,10 @@ static int read_row(const json_t *obj, const char *place, const char *path, cons
     char name[EXPECT_TEXT];
     struct span key;
     const json_t *v = NULL;
-    for (const char *at = f->key; !v && next_spelling(&at, &key);)
-        v = not_null(json_object_getn(obj, key.ptr, key.len));
+    for (const char *at = f->key; !v && next_spelling(&at, &key);) {
+        snprintf(name, sizeof name, "%.*s", (int)key.len, key.ptr);
+        v = json_dig(obj, name);
+    }
     snprintf(name, sizeof name, "%s%s%s", path, *path ? "." : "", f->key);
     if (!v && f->required)
         return json_missing(place, name);

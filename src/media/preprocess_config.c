@@ -442,6 +442,8 @@ static const struct key_row keys[] = {
     REAL("pan_and_scan_min_ratio_to_activate", pan_min_ratio, 1e-3, 1e6, USES_PAN),
     {"patch_size", read_patch, write_patch, AT(patch), 1, MOST_PATCH, USES_PATCH},
     INT("max_num_patches", max_patches, 1, 1 << 20, USES_SEQUENCE),
+    INT("num_crops", max_tiles, 1, MOST_TILES, USES_CROPS),
+    INT("num_img_tokens", tile_tokens, 1, 1 << 20, USES_CROPS),
     INT("merge_size", merge, 1, 64, USES_PIXELS),
     INT("temporal_patch_size", temporal_patch, 1, 64, USES_PIXELS),
     {"min_pixels", read_int64, write_int64, AT(min_pixels), 1, MOST_PIXELS, USES_PIXELS},

@@ -1,5 +1,5 @@
 /* Choosing a grid of tiles, family by family: AnyRes (LLaVA-NeXT, LLaVA-OneVision), nearest ratio
- * (InternVL, NVLM-D), mllama's canvases, Gemma 3's pan and scan. Sums are done in double, in the
+ * (InternVL, NVLM-D), mllama's canvases, Gemma 3's pan and scan, Phi-3.5's HD transform. Sums are done in double, in the
  * order of the reference, for ties decide. Knows no pixels; called by preprocess_plan. */
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
@@ -262,6 +262,79 @@ static int pan_piece_size(const struct preprocess_facts *f, const struct preproc
     return 0;
 }
 
+/* ---- HD transform: as many tiles along the longer side as the number allows, white beside the shorter one; before
+ * them the whole of it. arXiv:2404.06512 ---- */
+
+static int hd_plan(const struct preprocess_facts *f, const struct preprocess_room *room, struct preprocess_plan *out)
+{
+    bool tall = out->width < out->height;
+    double ratio = tall ? (double)out->height / out->width : (double)out->width / out->height;
+    int64_t most = min64(f->max_tiles, room->tiles > 2 ? room->tiles - 1 : 1);
+    int side = f->size.height, along = 1, length;
+    while ((along + 1) * ceil((along + 1) / ratio) <= (double)most)
+        along++;
+    length = (int)(along * side / ratio);
+    if (length < 1)
+        return err_set(NUN_EUNSUP, "HD transform: expected an aspect of at most %d, found %d x %d", along * side, out->width, out->height);
+    int beside = (length + side - 1) / side;
+    plan_grid(out, tall ? beside : along, tall ? along : beside, side, side);
+    out->overview = 0;
+    *(tall ? &out->inside_width : &out->inside_height) = length;
+    out->inside_x = (out->canvas_width - out->inside_width) / 2;
+    out->inside_y = (out->canvas_height - out->inside_height) / 2;
+    return 0;
+}
+
+/* A newline after each row of the grid and of the whole, and one vector between them. */
+static int64_t hd_tokens(const struct preprocess_facts *f, const struct preprocess_plan *p)
+{
+    int side = (int)(sqrt(f->tile_tokens) + 0.5);
+    return p->frames * ((int64_t)(p->columns * p->rows + 1) * f->tile_tokens + 1 + (int64_t)(p->rows + 1) * side);
+}
+
+/* torch's bicubic at every n-th place, without antialiasing (a = -0.75): those places are pixels, or half-way between. */
+struct hd_taps { int first, count; float weight[4]; };
+
+static struct hd_taps hd_taps(int n, int at)
+{
+    int centre = n * at + (n - 1) / 2;
+    if (n % 2)
+        return (struct hd_taps){centre, 1, {1}};
+    return (struct hd_taps){centre - 1, 4, {-0.09375f, 0.59375f, 0.59375f, -0.09375f}};
+}
+
+static float hd_at(const struct preprocess_plan *p, const float *grid, int c, int x, int y)
+{
+    x = clamp(x, 0, p->canvas_width - 1);
+    y = clamp(y, 0, p->canvas_height - 1);
+    int tile = y / p->tile_height * p->columns + x / p->tile_width;
+    return grid[((tile * 3 + c) * (int64_t)p->tile_height + y % p->tile_height) * p->tile_width + x % p->tile_width];
+}
+
+static float hd_sample(const struct preprocess_plan *p, const float *grid, int c, const struct hd_taps *across, const struct hd_taps *down)
+{
+    float sum = 0;
+    for (int i = 0; i < down->count; i++) {
+        float row = 0;
+        for (int k = 0; k < across->count; k++)
+            row += across->weight[k] * hd_at(p, grid, c, across->first + k, down->first + i);
+        sum += down->weight[i] * row;
+    }
+    return sum;
+}
+
+static void hd_overview(const struct preprocess_plan *p, const float *grid, float *out)
+{
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < p->tile_height; y++) {
+            struct hd_taps down = hd_taps(p->rows, y);
+            for (int x = 0; x < p->tile_width; x++) {
+                struct hd_taps across = hd_taps(p->columns, x);
+                *out++ = hd_sample(p, grid, c, &across, &down);
+            }
+        }
+}
+
 const struct preprocess_strategy preprocess_anyres = {
     anyres_plan, anyres_tokens, NULL, NULL, .must_resize = true, .layout = LAYOUT_PADDED,
     .video_layout = LAYOUT_PADDED,
@@ -277,4 +350,9 @@ const struct preprocess_strategy preprocess_mllama = {
 
 const struct preprocess_strategy preprocess_pan = {
     pan_plan, tokens_by_tile, pan_piece, pan_piece_size, .must_resize = true, .layout = LAYOUT_FLAT,
+};
+
+const struct preprocess_strategy preprocess_hd = {
+    hd_plan, hd_tokens, NULL, NULL, .overview = hd_overview, .turns_tall = true, .must_resize = true, .layout = LAYOUT_CROPS,
+    .video_layout = LAYOUT_CROPS,
 };

@@ -24,6 +24,7 @@ enum {
     USES_TOP = 1 << 20,        /* rescale_offset, include_top */
     USES_VIDEO_SAMPLING = 1 << 14, /* the same as an object among the keys for pictures (SmolVLM) */
     USES_SEQUENCE = 1 << 15,   /* max_num_patches, which there is instead of a size */
+    USES_CROPS = 1 << 16,      /* num_crops, num_img_tokens */
 };
 
 /* What `size` may be. */
@@ -44,6 +45,7 @@ enum preprocess_layout {
     LAYOUT_PADDED,  /* [pictures, most tiles, 3, H, W], absent tiles zero */
     LAYOUT_LIST,    /* [1, all tiles, 3, H, W] */
     LAYOUT_SLOTS,   /* [1, pictures, max_tiles, 3, H, W], absent tiles zero */
+    LAYOUT_CROPS,   /* [pictures, max_tiles + the overview, 3, H, W], absent tiles zero */
     LAYOUT_MERGED,  /* [patches, 3 * temporal * patch * patch], merge x merge patches together */
     LAYOUT_PATCHES, /* [1, patches, patch * patch * 3] */
     LAYOUT_SEQUENCES, /* [pictures, max_patches, patch * patch * 3], absent patches zero */
@@ -59,6 +61,9 @@ struct preprocess_strategy {
     struct preprocess_rect (*piece)(const struct preprocess_plan *p, int tile);
     int (*piece_size)(const struct preprocess_facts *f, const struct preprocess_rect *piece, int *width, int *height);
     bool overview_of_canvas; /* it is made from the resized picture, not from the original */
+    /* It is made of the grid's numbers, [columns * rows, 3, H, W], as floats. */
+    void (*overview)(const struct preprocess_plan *p, const float *grid, float *out);
+    bool turns_tall;         /* tall pictures are resized lying on their side */
     bool pads_with_zero;     /* after normalising; else with bytes before */
     bool nearest_for_one_band; /* grey and palettes are resized as palettes: without a filter */
     bool must_resize;        /* do_resize may not be false */
@@ -67,7 +72,7 @@ struct preprocess_strategy {
 
 extern const struct preprocess_strategy preprocess_fixed, preprocess_anyres, preprocess_dynamic, preprocess_mllama,
     preprocess_idefics2, preprocess_idefics3, preprocess_pixtral, preprocess_qwen, preprocess_qwen3_video,
-    preprocess_pan, preprocess_fuyu, preprocess_janus, preprocess_naflex;
+    preprocess_pan, preprocess_fuyu, preprocess_janus, preprocess_naflex, preprocess_hd;
 
 struct preprocess_kind {
     const char *stem;  /* the name is this, then one of the usual ends */

@@ -104,6 +104,17 @@ static int settle_janus(const char *place, struct preprocess_facts *f)
     return 0;
 }
 
+/* The original does all of this whatever its file says. */
+static int settle_hd(const char *place, struct preprocess_facts *f)
+{
+    if (f->size.height != f->size.width)
+        return err_set(NUN_EUNSUP, "%s: size: expected a square, found %d x %d", place, f->size.width, f->size.height);
+    if (!f->do_rescale || !f->do_normalize || f->resample != RESIZE_BILINEAR)
+        return err_set(NUN_EUNSUP, "%s: expected bilinear resizing, do_rescale and do_normalize for the Phi3V processor, found %s",
+                       place, f->resample != RESIZE_BILINEAR ? "another filter" : "false");
+    return 0;
+}
+
 /* ---- the rows ---- */
 
 #define USUAL .do_resize = true, .do_rescale = true, .rescale_factor = 1 / 255.0, .do_normalize = true
@@ -195,6 +206,8 @@ static const struct preprocess_kind kinds[] = {
     {"Fuyu", USES_PAD | USES_PAD_VALUE | USES_PATCH, SIZE_BOTH, false, &preprocess_fuyu,
      {USUAL, HALF_COLOURS, .size = {.height = 1080, .width = 1920}, BILINEAR, PAD, .patch = 30, .merge = 1,
       .padding_value = 1}, settle_fuyu},
+    {"Phi3V", USES_CROPS, SIZE_BOTH, false, &preprocess_hd,
+     {USUAL, RGB, CLIP_COLOURS, SIDES(336), BILINEAR, .max_tiles = 1, .tile_tokens = 144, .background = {255, 255, 255}}, settle_hd},
     {"Janus", USES_PAD | USES_BACKGROUND, SIZE_BOTH, false, &preprocess_janus,
      {USUAL, CLIP_COLOURS, SIDES(384), BICUBIC, PAD, .min_side = 14, .background = {127, 127, 127}}, settle_janus},
 };

@@ -65,6 +65,11 @@ static void write_padded(const struct batch *b, const float *const *tiles, float
     write_slots(b, tiles, b->most_tiles, out);
 }
 
+static void write_crops(const struct batch *b, const float *const *tiles, float *out)
+{
+    write_slots(b, tiles, b->f->max_tiles + 1, out);
+}
+
 static void write_numbered(const struct batch *b, const float *const *tiles, float *out)
 {
     write_slots(b, tiles, b->f->max_tiles, out);
@@ -139,7 +144,7 @@ static void write_sequences(const struct batch *b, const float *const *tiles, fl
 
 /* ---- rows ---- */
 
-/* dims, a letter each: n pictures, t all tiles, m most tiles of a picture, s slots, H and W of the
+/* dims, a letter each: n pictures, t all tiles, m most tiles of a picture, s slots, k slots and the overview, H and W of the
  * largest, P patches, Q most patches of a picture, V values of a patch; digits are themselves. */
 static const struct layout_row {
     const char *dims;
@@ -149,6 +154,7 @@ static const struct layout_row {
     [LAYOUT_PADDED] = {"nm3HW", write_padded},
     [LAYOUT_LIST] = {"1t3HW", write_flat},
     [LAYOUT_SLOTS] = {"1ns3HW", write_numbered},
+    [LAYOUT_CROPS] = {"nk3HW", write_crops},
     [LAYOUT_MERGED] = {"PV", write_merged},
     [LAYOUT_PATCHES] = {"1PV", write_patches},
     [LAYOUT_SEQUENCES] = {"nQV", write_sequences},
@@ -162,7 +168,8 @@ static const struct layout_row *layout_of(const struct preprocess_facts *f, cons
 static int64_t dim_of(char letter, const struct batch *b)
 {
     const struct { char letter; int64_t value; } dims[] = {
-        {'n', (int64_t)b->n}, {'t', b->tiles}, {'m', b->most_tiles}, {'s', b->f->max_tiles}, {'H', b->height},
+        {'n', (int64_t)b->n}, {'t', b->tiles}, {'m', b->most_tiles}, {'s', b->f->max_tiles},
+        {'k', b->f->max_tiles + 1}, {'H', b->height},
         {'W', b->width}, {'P', b->patches}, {'Q', b->f->max_patches}, {'V', b->patch_values},
     };
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)

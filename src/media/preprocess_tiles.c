@@ -59,13 +59,16 @@ struct stage {
     struct image own;
     struct image_view view;
     enum resize_filter filter;
+    enum resize_order order;
 };
 
 static struct stage stage_of(const struct preprocess_facts *f, const struct image *img)
 {
     bool nearest = f->kind->strategy->nearest_for_one_band && img->one_band;
+    bool turned = f->kind->strategy->turns_tall && img->height > img->width;
     return (struct stage){.img = img, .view = {.width = img->width, .height = img->height},
-                          .filter = nearest ? RESIZE_NEAREST : (enum resize_filter)f->resample};
+                          .filter = nearest ? RESIZE_NEAREST : (enum resize_filter)f->resample,
+                          .order = turned ? RESIZE_ORDER_13_TURNED : f->order};
 }
 
 static void stage_drop(struct stage *s)
@@ -85,7 +88,7 @@ static int stage_resize(const struct preprocess_facts *f, int width, int height,
     struct image out;
     if (stage_is_whole(s) && s->view.width == width && s->view.height == height)
         return 0;
-    TRY(image_resize_view(s->img, &s->view, width, height, s->filter, f->order, &out));
+    TRY(image_resize_view(s->img, &s->view, width, height, s->filter, s->order, &out));
     image_free(&s->own);
     s->own = out;
     s->img = &s->own;
@@ -180,6 +183,10 @@ static int run_frame(const struct preprocess_facts *f, const struct colours *t, 
     }
     if (p->overview < 0)
         return 0;
+    if (f->kind->strategy->overview) {
+        f->kind->strategy->overview(p, grid, out + (size_t)p->overview * tile_floats(p));
+        return 0;
+    }
     return write_overview(f, t, p, img, s, out + (size_t)p->overview * tile_floats(p));
 }
 

@@ -399,6 +399,8 @@ static int image_copy(const struct image *in, struct image *out)
 static bool goes_down_first(const struct image_view *v, int width, int height, enum resize_order order)
 {
     int64_t less_width = (int64_t)v->width - width, less_height = (int64_t)v->height - height;
+    if (order == RESIZE_ORDER_13_TURNED)
+        return !(less_width > 0 && less_width > 2 * less_height);
     return order == RESIZE_ORDER_13 && less_height > 0 && less_height > 2 * less_width;
 }
 

@@ -19,6 +19,7 @@ int resize_filter_find(const char *name);                  /* its number, or -1 
 enum resize_order {
     RESIZE_ORDER_13, /* Pillow 13 and later: down first where the height shrinks by much more */
     RESIZE_ORDER_12, /* Pillow up to 12: always across first */
+    RESIZE_ORDER_13_TURNED, /* as 13, of a picture that is resized lying on its side and turned back */
 };
 
 /* A resized copy of `in`: 1 to 4 channels; four channels are RGBA and are premultiplied on the way.

@@ -15,6 +15,7 @@ struct sight_text {
     const struct preprocess_plan *plan;
     struct span token;           /* how the vocabulary spells the placeholder of a feature */
     struct span begin, end;      /* and facts.begin_token, facts.end_token; empty: there are none */
+    struct span start;           /* what the tokenizer begins a text with; empty: nothing */
     int features;                /* rows of features */
     int index, count;            /* this picture, from 0, and all pictures of the prompt */
     double seconds;              /* between two frames; 0: no video */

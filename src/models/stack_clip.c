@@ -1,5 +1,7 @@
 /* CLIP and SigLIP: the two encoders, alone and as a contrastive pair. arXiv:2103.00020, arXiv:2303.15343. */
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "base/err.h"
 #include "models/families.h"
 
@@ -107,6 +109,32 @@ static const struct weight_row clip_vision_weights[] = {
 const struct stack_row stack_clip_vision = {
     "clip_vision_model", ROWS(clip_vision_fields), NULL, ROWS(clip_vision_weights),
     {.norm = NN_LAYER}, clip_vision_finish};
+
+/* Phi 3 Vision's: a config that only names CLIP ViT-L/14-336, whose sizes are the defaults. */
+static const struct json_field phi3_v_vision_fields[] = {
+    ENCODER_FIELDS(1024, 24, 16, 4096, 1e-5, ACT_QUICK_GELU),
+    VISION_FIELDS(336, 14),
+};
+static const char *const phi3_v_vision_ignore[] = {
+    "name", "model_name", "image_dim_out", "num_img_tokens", "layer_idx", "type_feature", NULL};
+static int phi3_v_vision_finish(const struct stack_read *r)
+{
+    static const char *const only[] = {"clip_vision_model", "openai/clip-vit-large-patch14-336"};
+    const char *name = "nothing", *model = "nothing";
+    int64_t width = r->f->hidden;
+    TRY(json_get_string(r->config, r->place, "name", &name));
+    TRY(json_get_string(r->config, r->place, "model_name", &model));
+    TRY(json_get_int(r->config, r->place, "image_dim_out", 1, MAX_WIDTH, &width));
+    if (strcmp(name, only[0]) || strcmp(model, only[1]))
+        return err_set(NUN_EUNSUP, "%s: img_processor: expected %s of %s, found %s of %s", r->place, only[0], only[1], name, model);
+    if (width != r->f->hidden)
+        return err_set(NUN_EFORMAT, "%s: img_processor.image_dim_out: expected the tower's %d, found %lld", r->place, r->f->hidden,
+                       (long long)width);
+    return grid_of(r->place, r->f, 1);
+}
+const struct stack_row stack_phi3_v_vision = {
+    "phi3_v_vision", ROWS(phi3_v_vision_fields), phi3_v_vision_ignore, ROWS(clip_vision_weights),
+    {.norm = NN_LAYER}, phi3_v_vision_finish};
 
 static const struct weight_row clip_weights[] = {{NN_logit_scale, "logit_scale", W_ALWAYS}};
 

@@ -1,5 +1,7 @@
-/* Phi (1, 1.5, 2) with attention and MLP side by side, and Phi 3 and 4 with fused matrices. */
+/* Phi (1, 1.5, 2) with attention and MLP side by side, Phi 3 and 4 with fused matrices, and Phi 3 with eyes. */
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "base/err.h"
 #include "models/decoder_rows.h"
 
@@ -43,11 +45,52 @@ static int phi3_finish(const struct stack_read *r)
     TRY(family_refuse(r, "attention_bias", false));
     return family_finish_window(r);
 }
-static const struct weight_row phi3_weights[] = {
-    ROW_EMBED, ROWS_LLAMA_NORMS, ROWS_QKV_FUSED(w, LAYER "self_attn.qkv_proj.weight", "QKK", 0),
-    {NN_attn_o_w, LAYER "self_attn.o_proj.weight"}, {NN_gate_w, LAYER "mlp.gate_up_proj.weight", W_ALWAYS, PART("II", 0)},
-    {NN_up_w, LAYER "mlp.gate_up_proj.weight", W_ALWAYS, PART("II", 1)}, {NN_down_w, LAYER "mlp.down_proj.weight"},
-    ROW_FINAL_NORM, ROW_HEAD};
+#define PHI3_BLOCKS                                                                                                         \
+    ROWS_LLAMA_NORMS, ROWS_QKV_FUSED(w, LAYER "self_attn.qkv_proj.weight", "QKK", 0),                                       \
+    {NN_attn_o_w, LAYER "self_attn.o_proj.weight"}, {NN_gate_w, LAYER "mlp.gate_up_proj.weight", W_ALWAYS, PART("II", 0)},  \
+    {NN_up_w, LAYER "mlp.gate_up_proj.weight", W_ALWAYS, PART("II", 1)}, {NN_down_w, LAYER "mlp.down_proj.weight"},         \
+    ROW_FINAL_NORM, ROW_HEAD
+static const struct weight_row phi3_weights[] = {ROW_EMBED, PHI3_BLOCKS};
 const struct stack_row stack_phi3 = {
     "phi3", ROWS(phi3_fields), phi_ignore, ROWS(phi3_weights), {LLAMA_FACTS}, phi3_finish};
 const struct family_row family_phi3 = DECODER_FAMILY("Phi3ForCausalLM", "phi3");
+
+/* ---- Phi 3 and 3.5 Vision: the decoder's keys lie at the top, and the embedding under one of two names, or both ---- */
+
+#define EMBED "model.embed_tokens.weight"
+#define SHARED_EMBED "model.vision_embed_tokens.wte.weight"
+
+static bool embed_is_shared(const struct weight_ask *a)
+{
+    return !a->present(a->arg, EMBED) && a->present(a->arg, SHARED_EMBED);
+}
+static bool embed_is_own(const struct weight_ask *a) { return !embed_is_shared(a); }
+
+static const struct weight_row phi3_v_weights[] = {
+    {NN_embed_w, EMBED, embed_is_own}, {NN_embed_w, SHARED_EMBED, embed_is_shared}, PHI3_BLOCKS};
+static const char *const phi3_v_ignore[] = {
+    "embd_pdrop", "embd_layer", "img_processor", "original_max_position_embeddings", "resid_pdrop", NULL};
+static const char *const phi3_v_leave[] = {"vision_embed_tokens.wte.weight", NULL};
+
+/* How features are laid out is the original's only published way. */
+static int phi3_v_finish(const struct stack_read *r)
+{
+    static const struct { const char *key, *only; } words[] = {
+        {"embd_layer.embedding_cls", "image"}, {"embd_layer.projection_cls", "mlp"}, {"embd_layer.hd_transform_order", "sub_glb"}};
+    static const char *const switches[] = {"embd_layer.use_hd_transform", "embd_layer.with_learnable_separator"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        const char *found = "nothing";
+        TRY(json_get_string(r->config, r->place, words[i].key, &found));
+        if (strcmp(found, words[i].only))
+            return err_set(NUN_EUNSUP, "%s: %s: expected %s, found %s", r->place, words[i].key, words[i].only, found);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        bool on = false;
+        TRY(json_get_bool(r->config, r->place, switches[i], &on));
+        if (!on)
+            return err_set(NUN_EUNSUP, "%s: %s: expected true", r->place, switches[i]);
+    }
+    return phi3_finish(r);
+}
+const struct stack_row stack_phi3_v = {
+    "phi3_v", ROWS(phi3_fields), phi3_v_ignore, ROWS(phi3_v_weights), {LLAMA_FACTS}, phi3_v_finish, .leave = phi3_v_leave};

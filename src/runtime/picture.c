@@ -194,7 +194,8 @@ int picture_spell(const struct nun_model *m, const struct picture *p, int index,
     struct sight_text t = {.m = m->model, .plan = &p->plan, .token = prompt_token_text(m, p->token), .features = p->n_features,
                            .begin = prompt_token_text(m, f->begin_token ? f->begin_token : -1),
                            .end = prompt_token_text(m, f->end_token ? f->end_token : -1), .index = index, .count = count,
-                           .seconds = p->seconds};
+                           .seconds = p->seconds,
+                           .start = prompt_token_text(m, tokenizer_adds_bos(m->tokenizer) ? tokenizer_role(m->tokenizer, TOK_BOS) : -1)};
     if (row->spell)
         return row->spell(&t, out);
     for (int i = 0; i < p->n_tokens; i++)

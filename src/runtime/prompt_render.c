@@ -265,14 +265,24 @@ static int put_part(struct prompt *p, const struct nun_part *part, struct buf *o
     return put_mark(p, (struct prompt_piece){.text = part_text(part)}, out);
 }
 
-/* One string: pictures are where their parts stand. */
+/* Does a line end, or another space, stand behind part i? */
+static bool goes_apart(const struct nun_message *msg, size_t i)
+{
+    struct span next = i + 1 < msg->n_parts && msg->parts[i + 1].kind == NUN_PART_TEXT ? part_text(&msg->parts[i + 1]) : (struct span){0};
+    return next.len && strchr(" \t\r\n", *next.ptr);
+}
+
+/* One string: pictures are where their parts stand, on a line of their own unless the text says otherwise. */
 static int content_string(struct prompt *p, const struct nun_message *msg, json_t **out)
 {
     struct buf work;
     int rc = 0;
     buf_init(&work, MEM_RUNTIME, LIMIT_OF(text_bytes));
-    for (size_t i = 0; i < msg->n_parts && rc >= 0; i++)
+    for (size_t i = 0; i < msg->n_parts && rc >= 0; i++) {
         rc = put_part(p, &msg->parts[i], &work);
+        if (msg->parts[i].kind != NUN_PART_TEXT && !goes_apart(msg, i))
+            buf_char(&work, '\n');
+    }
     if (rc >= 0)
         rc = buf_error(&work);
     if (rc >= 0)

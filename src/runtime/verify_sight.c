@@ -148,15 +148,15 @@ static void fill_size(const struct preprocess_plan *p, float *to)
     to[0] = (float)p->height;
     to[1] = (float)p->width;
 }
-static void fill_tile(const struct preprocess_plan *p, float *to)
+static void fill_canvas(const struct preprocess_plan *p, float *to)
 {
-    to[0] = (float)p->tile_height;
-    to[1] = (float)p->tile_width;
+    to[0] = (float)p->canvas_height;
+    to[1] = (float)p->canvas_width;
 }
-/* Of the originals, where features depend on them; else of what the tower sees. */
+/* Of the originals, where features depend on them; else of what is cut into what the tower sees. */
 static int write_sizes(struct verify_case *c, struct picture *const *p, int n, struct arena *arena, float **out, size_t *count)
 {
-    return write_numbers(p, n, 2, c->m->model->family->sight->by_size ? fill_size : fill_tile, arena, out, count);
+    return write_numbers(p, n, 2, c->m->model->family->sight->by_size ? fill_size : fill_canvas, arena, out, count);
 }
 
 static void fill_grid(const struct preprocess_plan *p, float *to)

@@ -22,7 +22,7 @@ static const char *const folders[] = {
     "idefics2", "idefics3", "smolvlm", "fuyu", "blip2", "instructblip",
     "mllama",
     "tests/data/nunchi_vl/decoder", "tests/data/nunchi_vl/cross", "tests/data/nunchi_vl/hybrid", "tests/data/nunchi_vl/patches",
-    "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box",
+    "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box", "tests/data/phi3v",
 };
 enum { FOLDERS = sizeof folders / sizeof folders[0], PARTS = 32, MESSAGES = 8, PATH = 512 };
 

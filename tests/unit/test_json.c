@@ -229,6 +229,28 @@ static void table_reader(void **state)
     json_decref(v);
 }
 
+/* A row may reach into an object, which is known only where the list says so. */
+static void table_reader_digs(void **state)
+{
+    static const struct json_field inner[] = {{"tower.depth", JSON_KIND_INT, AT(layers), .min = 1, .max = 9, .def = 7}};
+    static const char *const ignore[] = {"tower", NULL};
+    struct json_unknown strict = {.ignore = ignore, .strict = true}, bare = {.strict = true};
+    struct sample s;
+    json_t *v = parsed("{\"tower\": {\"depth\": 3}}");
+    assert_int_equal(json_read(v, "c", "", inner, 1, &s, &strict), 0);
+    assert_int_equal(s.layers, 3);
+    assert_int_equal(json_read(v, "c", "", inner, 1, &s, &bare), NUN_EUNSUP);
+    json_decref(v);
+    v = parsed("{\"tower\": {\"depth\": 30}}");
+    assert_int_equal(json_read(v, "c", "", inner, 1, &s, &strict), NUN_EFORMAT);
+    assert_string_equal(nun_error(), "c: tower.depth: expected integer in [1, 9], found 30");
+    json_decref(v);
+    v = parsed("{\"tower\": 5}");
+    assert_int_equal(json_read(v, "c", "", inner, 1, &s, &strict), 0);
+    assert_int_equal(s.layers, 7);
+    json_decref(v);
+}
+
 static void writes(const char *text, enum json_style style, const char *want)
 {
     struct buf out;
@@ -304,7 +326,7 @@ int main(void)
         cmocka_unit_test(big_integers_become_reals),
         cmocka_unit_test(files_may_use_pythons_words),
         cmocka_unit_test(getters_name_the_place),
-        cmocka_unit_test(table_reader),
+        cmocka_unit_test(table_reader), cmocka_unit_test(table_reader_digs),
         cmocka_unit_test(writer_styles),
         cmocka_unit_test(reals_come_back),
         cmocka_unit_test(survives_failing_allocations),

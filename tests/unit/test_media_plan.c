@@ -46,6 +46,7 @@ static const struct family {
      "p"},
     {"{\"image_processor_type\":\"JanusImageProcessor\",\"size\":{\"height\":32,\"width\":32},\"min_size\":3}", 4, ""},
     {"{\"image_processor_type\":\"ChameleonImageProcessor\",\"size\":32,\"crop_size\":32}", 4, ""},
+    {"{\"image_processor_type\":\"Phi3VImageProcessor\",\"size\":{\"height\":20,\"width\":20},\"num_crops\":6}", 4, "t"},
 };
 enum { FAMILY_COUNT = sizeof families / sizeof *families };
 
@@ -197,7 +198,9 @@ static void test_detail(void **state)
         facts_of(&families[k], &f);
         struct preprocess_input in = {.width = 97, .height = 61, .budget = {.detail = PREPROCESS_DETAIL_LOW}};
         check_ok(preprocess_plan(&f, &in, &p));
-        assert_int_equal(p.tiles, 1);
+        bool hd = strstr(families[k].config, "Phi3V"); /* which always has one and the whole */
+        assert_int_equal(p.columns * p.rows, 1);
+        assert_int_equal(p.tiles, 1 + hd);
     }
     struct preprocess_facts f;
     struct preprocess_plan p;
@@ -281,6 +284,60 @@ static void test_quarters(void **state)
     image_free(&img);
 }
 
+/* Phi 3.5 Vision's own numbers: canvas and tokens; 757 and 1921 are those that vLLM's tests expect of the original. */
+static void test_hd_sizes(void **state)
+{
+    (void)state;
+    static const struct { int width, height, crops, canvas_width, canvas_height, tokens; } rows[] = {
+        {1300, 876, 4, 672, 672, 757},     {1300, 876, 16, 1344, 1008, 1921}, {1344, 1344, 16, 1344, 1344, 2509},
+        {50, 8000, 16, 336, 5376, 2653},   {640, 480, 4, 672, 672, 757},      {480, 640, 4, 672, 672, 757},
+        {333, 1000, 6, 336, 1008, 625},    {1, 1, 1, 336, 336, 313},          {3000, 200, 16, 5040, 336, 2329},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct preprocess_facts f;
+        struct preprocess_plan p;
+        check_ok(preprocess_default("Phi3VImageProcessor", &f));
+        f.max_tiles = rows[i].crops;
+        check_ok(preprocess_plan(&f, &(struct preprocess_input){.width = rows[i].width, .height = rows[i].height}, &p));
+        assert_int_equal(p.canvas_width, rows[i].canvas_width);
+        assert_int_equal(p.canvas_height, rows[i].canvas_height);
+        assert_int_equal(preprocess_tokens(&f, &p), rows[i].tokens);
+    }
+}
+
+/* A tall picture becomes what the same picture lying on its side does, turned back. */
+static void test_hd_turned(void **state)
+{
+    (void)state;
+    enum { SIDE = 20, WIDTH = 61, HEIGHT = 33, FLOATS = 7 * 3 * SIDE * SIDE };
+    static float lying[FLOATS], upright[FLOATS];
+    static uint8_t turned[WIDTH * HEIGHT * 3];
+    struct preprocess_facts f;
+    struct preprocess_plan p, q;
+    struct image img;
+    check_ok(preprocess_default("Phi3VImageProcessor", &f));
+    f.max_tiles = 6;
+    f.size = (struct preprocess_sides){.height = SIDE, .width = SIDE};
+    media_noise_image(WIDTH, HEIGHT, 3, &img);
+    for (int y = 0; y < HEIGHT; y++)
+        for (int x = 0; x < WIDTH; x++)
+            memcpy(turned + (x * HEIGHT + y) * 3, image_at(&img, x, y), 3);
+    struct image tall = {.width = HEIGHT, .height = WIDTH, .channels = 3, .data = turned};
+    check_ok(preprocess_plan(&f, &(struct preprocess_input){.width = WIDTH, .height = HEIGHT}, &p));
+    check_ok(preprocess_plan(&f, &(struct preprocess_input){.width = HEIGHT, .height = WIDTH}, &q));
+    assert_true(p.columns == q.rows && p.rows == q.columns && p.tiles == q.tiles && p.tiles > 2);
+    check_ok(preprocess_frame(&f, &p, &img, lying, FLOATS));
+    check_ok(preprocess_frame(&f, &q, &tall, upright, FLOATS));
+    for (int t = 1; t < p.tiles; t++) { /* the whole is summed in another order */
+        int other = 1 + (t - 1) % p.columns * q.columns + (t - 1) / p.columns;
+        for (int i = 0; i < 3 * SIDE * SIDE; i++) {
+            int c = i / (SIDE * SIDE), y = i / SIDE % SIDE, x = i % SIDE;
+            assert_true(lying[t * 3 * SIDE * SIDE + i] == upright[((other * 3 + c) * SIDE + x) * SIDE + y]);
+        }
+    }
+    image_free(&img);
+}
+
 /* ---- configs ---- */
 
 static const char *const processors[] = {
@@ -291,7 +348,7 @@ static const char *const processors[] = {
     "MllamaImageProcessor", "Idefics2ImageProcessor", "Idefics3ImageProcessor", "SmolVLMImageProcessor",
     "SmolVLMVideoProcessor", "PixtralImageProcessor", "Qwen2VLImageProcessor", "Qwen2_5_VLImageProcessor",
     "Qwen2VLVideoProcessor", "Qwen3VLVideoProcessor", "Gemma3ImageProcessor", "FuyuImageProcessor",
-    "JanusImageProcessor", "Siglip2ImageProcessor",
+    "JanusImageProcessor", "Siglip2ImageProcessor", "Phi3VImageProcessor",
 };
 
 static void test_written_back(void **state)
@@ -372,6 +429,9 @@ static void test_refuses(void **state)
          "\"min_patches\":3,\"max_patches\":2"},
         {NUN_EUNSUP, "padding_mode: expected constant, found reflect", "Fuyu", "\"padding_mode\":\"reflect\""},
         {NUN_EUNSUP, "size: expected multiples of the patch 30", "Fuyu", "\"size\":{\"height\":31,\"width\":60}"},
+        {NUN_EUNSUP, "size: expected a square", "Phi3V", "\"size\":{\"height\":31,\"width\":60}"},
+        {NUN_EUNSUP, "expected bilinear resizing", "Phi3V", "\"resample\":3"},
+        {NUN_EFORMAT, "num_crops", "Phi3V", "\"num_crops\":0"},
         {NUN_EFORMAT, "background_color", "Janus", "\"background_color\":[1,2,300]"},
         {NUN_EFORMAT, "shortest_edge and longest_edge", "Idefics2", "\"size\":{\"longest_edge\":30}"},
         {NUN_EUNSUP, "max_image_size: expected longest_edge", "Idefics3",
@@ -463,7 +523,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_odd_sizes), cmocka_unit_test(test_budgets), cmocka_unit_test(test_detail),
-        cmocka_unit_test(test_videos), cmocka_unit_test(test_quarters), cmocka_unit_test(test_written_back),
+        cmocka_unit_test(test_videos), cmocka_unit_test(test_quarters), cmocka_unit_test(test_hd_sizes), cmocka_unit_test(test_hd_turned),
+        cmocka_unit_test(test_written_back),
         cmocka_unit_test(test_open_refuses), cmocka_unit_test(test_reads), cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_bomb),
