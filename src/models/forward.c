@@ -82,3 +82,16 @@ struct g_tensor *model_contrast(struct graph *g, const struct model *m, struct g
     struct g_tensor *shift = m->w[NN_logit_bias] ? g_param(g, m->w[NN_logit_bias]) : NULL;
     return g_affine(g, scores, g_param(g, m->w[NN_logit_scale]), shift);
 }
+
+struct g_tensor *model_contrast_loss(struct graph *g, const struct model *m, struct g_tensor *logits)
+{
+    int32_t *own;
+    int n = logits ? (int)logits->shape.d[0] : 0;
+    if (!logits || m->facts.sigmoid)
+        return g_sigmoid_loss(g, logits);
+    struct g_tensor *labels = nn_ints(g, SHAPE1(n), &own);
+    for (int i = 0; labels && i < n; i++)
+        own[i] = i;
+    struct g_tensor *columns = g_transpose(g, logits, (const int[4]){1, 0, 2, 3});
+    return g_scale(g, g_add(g, g_cross_entropy(g, logits, labels), g_cross_entropy(g, columns, labels)), 0.5f);
+}

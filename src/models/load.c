@@ -249,6 +249,26 @@ static bool always(void *arg, const char *name)
     return true;
 }
 
+/* x [1 + side * side, hidden]: none for the first token; a quarter each of the width the sines and cosines of the column,
+ * then of the row, with frequencies from 1 to 1/10000. */
+static int waves(const struct nn_facts *f, float *x)
+{
+    int side = f->image_size / f->patch, quarter = f->hidden / 4;
+    if (f->hidden % 4)
+        return err_set(NUN_EUNSUP, "positions: expected a width that is a multiple of 4, found %d", f->hidden);
+    memset(x, 0, (size_t)f->hidden * sizeof *x);
+    for (int p = 0; p < side * side; p++)
+        for (int i = 0; i < quarter; i++) {
+            double omega = pow(10000, -(double)i / quarter), column = omega * (p % side), row = omega * (p / side);
+            float *at = x + (size_t)(1 + p) * (size_t)f->hidden + i;
+            at[0] = (float)sin(column);
+            at[quarter] = (float)cos(column);
+            at[2 * quarter] = (float)sin(row);
+            at[3 * quarter] = (float)cos(row);
+        }
+    return 0;
+}
+
 /* Normal values of the role's usual spread: a norm is 1, a bias 0, the rest initializer_range, with the
  * projections that write into the residual stream scaled by 1/sqrt(2 layers) (GPT-2). */
 static int take_random(void *arg, struct model *m, enum nn_role role, const struct nn_facts *f, struct g_param *p)
@@ -262,9 +282,14 @@ static int take_random(void *arg, struct model *m, enum nn_role role, const stru
     p->data = v;
     const char *name = nn_roles[role].name;
     bool bias = span_ends(span_str(name), SPAN("_b")), norm = strstr(name, "norm") != NULL;
-    if (role == NN_logit_scale)
-        v[0] = 2.6592f;
-    if (bias || p->shape.n == 0 || (f->closed_gates && (role == NN_gate1_w || role == NN_gate2_w)))
+    if (role == NN_logit_scale) /* as the papers begin: 1 / 0.07; with a sigmoid 10, and almost all pairs told apart */
+        v[0] = m->facts.sigmoid ? 2.302585f : 2.6592f;
+    if (role == NN_logit_bias)
+        v[0] = -10.0f;
+    if (role == NN_pos_w && f->waves)
+        return waves(f, v);
+    bool learnt = role == NN_logit_scale || role == NN_logit_bias, closed = f->closed_gates && (role == NN_gate1_w || role == NN_gate2_w);
+    if (learnt || closed || bias || p->shape.n == 0)
         return 0;
     float std = f->init_range > 0 ? f->init_range : 0.02f;
     if ((role == NN_attn_o_w || role == NN_down_w || role == NN_expert_down_w || role == NN_shared_down_w) && f->layers)

@@ -162,5 +162,8 @@ int model_bytes_run(const struct model *m, enum gemm_format compute, struct pool
                     struct arena *arena, struct model_bytes *out);
 /* logits_per_image [Bi, Bt] from embeds (normalised here). */
 struct g_tensor *model_contrast(struct graph *g, const struct model *m, struct g_tensor *image, struct g_tensor *text);
+/* Of logits [B, B] whose pairs are on the diagonal. CLIP: the mean of the cross entropies of rows and of columns; SigLIP: a
+ * sigmoid a pair. */
+struct g_tensor *model_contrast_loss(struct graph *g, const struct model *m, struct g_tensor *logits);
 
 #endif

@@ -93,7 +93,7 @@ const struct family_row family_vit_classes = TOWER_FAMILY("ViTForImageClassifica
 static const char *const mae_ignore[] = {"decoder_*", "mask_ratio", "norm_pix_loss", "hidden_dropout_prob",
                                          "attention_probs_dropout_prob", "num_labels", NULL};
 const struct stack_row stack_vit_mae = {
-    "vit_mae", ROWS(vit_fields), mae_ignore, ROWS(vit_weights), {.norm = NN_LAYER, .summary = NN_SUMMARY_FIRST}, grid_of, "vit."};
+    "vit_mae", ROWS(vit_fields), mae_ignore, ROWS(vit_weights), {.norm = NN_LAYER, .summary = NN_SUMMARY_FIRST, .waves = true}, grid_of, "vit."};
 
 static const struct json_field mae_decoder_fields[] = {
     VIT_FIELDS("decoder_", 512, 8, 16),
@@ -112,7 +112,7 @@ static const struct weight_row mae_decoder_weights[] = {
     {NN_pixels_w, "decoder_pred.weight"}, {NN_pixels_b, "decoder_pred.bias"},
 };
 const struct stack_row stack_vit_mae_decoder = {
-    "vit_mae_decoder", ROWS(mae_decoder_fields), all_others, ROWS(mae_decoder_weights), {.norm = NN_LAYER}, grid_of};
+    "vit_mae_decoder", ROWS(mae_decoder_fields), all_others, ROWS(mae_decoder_weights), {.norm = NN_LAYER, .waves = true}, grid_of};
 
 static const struct json_field mae_family_fields[] = {
     {"mask_ratio", JSON_KIND_DOUBLE, offsetof(struct family_facts, mask_ratio), false, 0, 1, 0.75, NULL, NULL, 0, 0},

@@ -189,6 +189,7 @@ struct nn_facts {
     int head_act;                      /* of the transform before a masked head; 0: act */
     bool use_head;                     /* attention pooling */
     int tower;                         /* enum nn_tower_kind: how pictures become states */
+    bool waves;                        /* positions are sines and cosines of rows and columns, and never learn */
     bool stretch;                      /* learned positions are resampled for other grids than their own */
     int labels, summary;               /* classes; enum nn_summary: which states of a picture they are told from */
     float mlp_ratio;                   /* intermediate over hidden, where a config says it so; 0: not */

@@ -113,16 +113,15 @@ static void normalise(const struct preprocess_facts *f, const uint8_t *rgb, size
 }
 
 /* The picture as the tower is given it. Squares that need no resizing, as most do here, take the short way. */
-static int preprocess(const struct batch *b, const struct batch_source *s, uint8_t *rgb, float *out)
+int batch_pixels(const struct batch_source *s, const struct preprocess_plan *p, uint8_t *rgb, float *out, size_t floats)
 {
-    const struct preprocess_plan *p = &b->shape.plan;
     size_t n = (size_t)p->width * (size_t)p->height;
-    if (p->tiles == 1 && p->inside_width == p->width && p->inside_height == p->height && 3 * n == b->floats) {
+    if (p->tiles == 1 && p->inside_width == p->width && p->inside_height == p->height && 3 * n == floats) {
         normalise(&s->processor, rgb, n, out);
         return 0;
     }
     struct image img = {.width = p->width, .height = p->height, .channels = 3, .data = rgb};
-    return preprocess_tiles(&s->processor, p, &img, out, b->floats);
+    return preprocess_tiles(&s->processor, p, &img, out, floats);
 }
 
 struct packing {
@@ -225,7 +224,7 @@ static int fill_picture(struct batch *b, const struct batch_source *s, uint64_t 
         TRY(buf_error(words));
     } else {
         TRY(w->row->draw(w, first, index, rgb, rgb + 3 * (size_t)plan->width * (size_t)plan->height, qa, b->shape.questions, &n));
-        TRY(preprocess(b, s, rgb, b->pixels + (size_t)picture * b->floats));
+        TRY(batch_pixels(s, plan, rgb, b->pixels + (size_t)picture * b->floats, b->floats));
     }
     struct packing p = {.b = b, .src = s, .picture = picture, .tokens = &b->tokens[thread]};
     b->answers[picture] = 0;

@@ -60,5 +60,7 @@ int batch_create(const struct batch_shape *shape, const struct batch_source *s, 
 void batch_free(struct batch *b);
 /* Fill with the pictures first, first + 1, ... of the source's split. The same whatever the pool. */
 int batch_fill(struct batch *b, const struct batch_source *s, uint64_t first, struct pool *pool);
+/* A picture of the plan's sides as the tower is given it. */
+int batch_pixels(const struct batch_source *s, const struct preprocess_plan *p, uint8_t *rgb, float *out, size_t floats);
 
 #endif

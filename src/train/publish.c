@@ -70,32 +70,56 @@ static json_t *triple(const double v[3])
     return json_pack("[f,f,f]", v[0], v[1], v[2]);
 }
 
-static int write_square(const struct trainer *t, const char *dir)
+/* The square that the tower was taught, whatever a picture's shape. */
+static int write_square(const struct trainer *t, const char *dir, const char *type, const char *class)
 {
     int side = model_image_size(t->model);
     const struct preprocess_facts *f = &t->source.processor;
-    json_t *pre = json_pack("{s:b,s:b,s:b,s:b,s:o,s:s,s:o,s:s,s:i,s:f,s:{s:i,s:i}}", "do_convert_rgb", 1, "do_normalize", 1,
+    json_t *pre = json_pack("{s:b,s:b,s:b,s:b,s:o,s:s,s:o,s:s*,s:i,s:f,s:{s:i,s:i}}", "do_convert_rgb", 1, "do_normalize", 1,
                             "do_rescale", 1, "do_resize", 1, "image_mean", triple(f->mean), "image_processor_type",
-                            "SiglipImageProcessor", "image_std", triple(f->std), "processor_class", "LlavaProcessor",
+                            type, "image_std", triple(f->std), "processor_class", class,
                             "resample", 3, "rescale_factor", 1.0 / 255.0, "size", "height", side, "width", side);
-    TRY(write_object(dir, "preprocessor_config.json", pre));
+    if (!strcmp(type, "CLIPImageProcessor"))
+        json_object_set_new(pre, "do_center_crop", json_false());
+    return write_object(dir, "preprocessor_config.json", pre);
+}
+
+static int write_llava(const struct trainer *t, const char *dir)
+{
+    TRY(write_square(t, dir, "SiglipImageProcessor", "LlavaProcessor"));
     json_t *proc = json_pack("{s:s,s:i,s:i,s:s,s:s}", "image_token", "<image>", "num_additional_image_tokens", 0, "patch_size",
                              t->model->vision.facts.patch, "processor_class", "LlavaProcessor", "vision_feature_select_strategy",
                              t->model->facts.drop_class ? "default" : "full");
     return write_object(dir, "processor_config.json", proc);
 }
 
+static int write_tower(const struct trainer *t, const char *dir)
+{
+    static const struct { const char *architecture, *type, *class; } rows[] = {
+        {"CLIPModel", "CLIPImageProcessor", "CLIPProcessor"}, {"SiglipModel", "SiglipImageProcessor", "SiglipProcessor"},
+        {NULL, "ViTImageProcessor", NULL}};
+    size_t i = 0;
+    while (rows[i].architecture && strcmp(rows[i].architecture, t->model->family->architecture))
+        i++;
+    return write_square(t, dir, rows[i].type, rows[i].class);
+}
+
 static int write_processor(const struct trainer *t, const char *dir)
 {
-    if (!t->model->family->sight)
+    bool decoder = t->model->family->kind == FAMILY_DECODER;
+    if (decoder && !t->model->family->sight)
         return 0;
-    return t->recipe->processor ? copy_file(t->recipe->processor, dir, "preprocessor_config.json") : write_square(t, dir);
+    if (t->recipe->processor)
+        return copy_file(t->recipe->processor, dir, "preprocessor_config.json");
+    return decoder ? write_llava(t, dir) : write_tower(t, dir);
 }
 
 static int write_own(const struct trainer *t, const char *dir)
 {
     char path[4096];
     TRY(write_processor(t, dir));
+    if (t->model->family->kind != FAMILY_DECODER)
+        return 0;
     json_t *gen = json_pack("{s:b,s:i,s:i,s:i,s:b}", "_from_model_config", 1, "bos_token_id", (int)t->source.bos, "eos_token_id",
                             (int)t->source.eos, "pad_token_id", (int)t->source.pad, "do_sample", 0);
     TRY(write_object(dir, "generation_config.json", gen));
@@ -114,6 +138,7 @@ int train_publish(struct trainer *t, const char *dir)
     if (t->recipe->save_dtype)
         TRY(dtype_parse(span_str(t->recipe->save_dtype), &dt));
     TRY(model_save(t->model, dir, dt));
-    TRY(tokenizer_save(t->tokenizer, dir));
+    if (t->tokenizer)
+        TRY(tokenizer_save(t->tokenizer, dir));
     return file_is_dir(t->recipe->model) ? copy_beside(t, dir) : write_own(t, dir);
 }

@@ -8,6 +8,19 @@
 #include "base/seam.h"
 #include "train/trainer.h"
 
+void train_measured(struct train_score *sc, const char *name, double sum, double count)
+{
+    int i = 0;
+    while (i < sc->measures && strcmp(sc->measure[i].name, name))
+        i++;
+    if (i == (int)(sizeof sc->measure / sizeof sc->measure[0]))
+        return;
+    if (i == sc->measures)
+        sc->measure[sc->measures++] = (struct train_measure){.name = name};
+    sc->measure[i].sum += sum;
+    sc->measure[i].count += count;
+}
+
 /* ---- validation ---------------------------------------------------------------------------- */
 
 static int look_at(struct stage_run *r, int pictures, struct train_score *out)
@@ -28,7 +41,7 @@ static int look_at(struct stage_run *r, int pictures, struct train_score *out)
     }
     if (batches)
         out->loss /= batches;
-    return 0;
+    return r->task->measure ? r->task->measure(r, pictures, out) : 0;
 }
 
 int train_evaluate(struct trainer *t, const struct recipe_stage *s, enum scene_split split, float told, int pictures, struct train_score *out)
@@ -59,7 +72,10 @@ static json_t *score_json(const struct train_score *sc)
             json_object_set_new(kinds, scene_kind_names[k],
                                 json_pack("{s:i,s:i,s:i,s:i}", "asked", sc->asked[k], "right", sc->right[k], "fine_asked",
                                           sc->fine_asked[k], "fine_right", sc->fine_right[k]));
-    return json_pack("{s:f,s:o}", "loss", sc->loss, "kinds", kinds);
+    json_t *o = json_pack("{s:f,s:o}", "loss", sc->loss, "kinds", kinds);
+    for (int i = 0; i < sc->measures; i++)
+        json_object_set_new(o, sc->measure[i].name, json_real(sc->measure[i].count > 0 ? sc->measure[i].sum / sc->measure[i].count : 0));
+    return o;
 }
 
 /* The pictures of the test split as they are shown, and told where the world tells them. */

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "train/trainer.h"
 
-const struct train_task *const train_tasks[] = {&train_task_questions, NULL};
+const struct train_task *const train_tasks[] = {&train_task_questions, &train_task_contrast, &train_task_masked, NULL};
 
 /* ---- who learns how ------------------------------------------------------------------------ */
 
@@ -46,6 +46,10 @@ void stage_set_learning(struct trainer *t, const struct recipe_stage *s)
     const struct nn_stack *v = &t->model->vision;
     if (t->model->family->kind == FAMILY_DECODER && v->w[NN_post_norm_w] && !t->model->facts.tower_norm)
         v->w[NN_post_norm_w]->trainable = v->w[NN_post_norm_b]->trainable = false;
+    const struct nn_stack *const stacks[] = {v, &t->model->more[0]};
+    for (size_t i = 0; i < sizeof stacks / sizeof stacks[0]; i++)
+        if (stacks[i]->facts.waves)
+            stacks[i]->w[NN_pos_w]->trainable = false;
     for (int i = 0; t->optim && i < t->optim->n; i++)
         t->optim->slots[i].rate = share_of_rate(s, t->optim->slots[i].whole->name);
 }
@@ -80,7 +84,7 @@ int stage_micro_rows(const struct stage_run *r)
     return (int)(r->s->batch / r->micro);
 }
 
-static int find_task(const struct recipe_stage *s, const struct train_task **out)
+int stage_task(const struct recipe_stage *s, const struct train_task **out)
 {
     const char *name = s->task ? s->task : train_task_questions.name;
     for (size_t i = 0; train_tasks[i]; i++)
@@ -97,7 +101,7 @@ int stage_open(struct trainer *t, const struct recipe_stage *s, bool learn, enum
                               .micro = learn && s->accumulate > 1 ? s->accumulate : 1};
     if (s->batch % out->micro)
         return err_set(NUN_EFORMAT, "stage %s: batch %u is not a multiple of accumulate %u", s->name, s->batch, out->micro);
-    TRY(find_task(s, &out->task));
+    TRY(stage_task(s, &out->task));
     return out->task->open ? out->task->open(out) : 0;
 }
 

@@ -59,11 +59,32 @@ static bool fit_places(const struct fit *f)
     return true;
 }
 
+/* [1 + s * s, width] -> [s * s, width]: a tower without a first token beside the patches */
+static bool fit_patches_alone(const struct fit *f)
+{
+    const struct shape *a = f->from, *b = f->to;
+    if (a->n != 2 || b->n != 2 || a->d[1] != b->d[1] || a->d[0] != b->d[0] + 1)
+        return false;
+    memcpy(f->y, f->x + a->d[1], (size_t)(b->d[0] * b->d[1]) * sizeof *f->y);
+    return true;
+}
+
 /* Tensors that mean the same at another size, by how their names end. */
 static const struct { const char *ending; bool (*fit)(const struct fit *f); } fits[] = {
     {"patch_embedding.weight", fit_patch},
     {"position_embedding.weight", fit_places},
+    {"position_embedding.weight", fit_patches_alone},
 };
+
+/* Without the ones in front, which say nothing. */
+static void squeeze(struct shape *s, int dims)
+{
+    while (s->n > dims && s->d[0] == 1) {
+        for (int i = 1; i < s->n; i++)
+            s->d[i - 1] = s->d[i];
+        s->n--;
+    }
+}
 
 static int fit_tensor(const struct model_piece *k, const struct fit *f, const char *folder)
 {
@@ -88,11 +109,13 @@ static int take(struct model *m, const struct model_piece *k, const struct model
     TRY(model_gather(from, name, false, &shape, NULL));
     TRY(shape_count(&shape, &n));
     TRY(shape_count(&k->shape, &wanted));
+    squeeze(&shape, k->shape.n);
     float *x = mem_calloc(MEM_TRAIN, n + wanted + 1, sizeof *x);
     if (!x)
         return NUN_ENOMEM;
     struct fit f = {&shape, &k->shape, x, x + n};
-    int rc = model_gather(from, name, false, &shape, x);
+    struct shape whole;
+    int rc = model_gather(from, name, false, &whole, x);
     if (rc >= 0)
         rc = fit_tensor(k, &f, folder);
     for (int i = 0; rc >= 0 && i < m->n_pieces; i++)
@@ -102,24 +125,70 @@ static int take(struct model *m, const struct model_piece *k, const struct model
     return rc;
 }
 
+/* How ViT and its masked autoencoder spell what towers of CLIP and SigLIP have. */
+static const struct { const char *ours, *theirs; } spellings[] = {
+    {"embeddings.class_embedding", "embeddings.cls_token"},
+    {"embeddings.patch_embedding.", "embeddings.patch_embeddings.projection."},
+    {"embeddings.position_embedding.weight", "embeddings.position_embeddings"},
+    {"encoder.layers.", "encoder.layer."},
+    {".layer_norm1.", ".layernorm_before."}, {".layer_norm2.", ".layernorm_after."},
+    {".self_attn.q_proj.", ".attention.attention.query."}, {".self_attn.k_proj.", ".attention.attention.key."},
+    {".self_attn.v_proj.", ".attention.attention.value."}, {".self_attn.out_proj.", ".attention.output.dense."},
+    {".mlp.fc1.", ".intermediate.dense."}, {".mlp.fc2.", ".output.dense."},
+    {"post_layernorm.", "layernorm."},
+};
+
+/* `rest` of a name of ours as they spell it, behind `theirs`. */
+static int respell(const char *theirs, const char *rest, struct buf *out)
+{
+    size_t n = strlen(theirs);
+    buf_str(out, theirs);
+    buf_str(out, rest);
+    for (size_t i = 0; i < sizeof spellings / sizeof spellings[0] && buf_error(out) >= 0; i++) {
+        const char *at = strstr(buf_cstr(out) + n, spellings[i].ours);
+        char tail[512];
+        if (!at || (size_t)snprintf(tail, sizeof tail, "%s", at + strlen(spellings[i].ours)) >= sizeof tail)
+            continue;
+        out->len = (size_t)(at - buf_cstr(out));
+        buf_str(out, spellings[i].theirs);
+        buf_str(out, tail);
+    }
+    return buf_error(out);
+}
+
+/* The name in the folder of what is theirs + rest here, or false: it has none. */
+static bool find_theirs(const struct model *from, const char *theirs, const char *rest, struct buf *name)
+{
+    struct shape shape;
+    buf_reset(name);
+    buf_str(name, theirs);
+    buf_str(name, rest);
+    if (buf_error(name) >= 0 && model_gather(from, buf_cstr(name), false, &shape, NULL) >= 0)
+        return true;
+    buf_reset(name);
+    return respell(theirs, rest, name) >= 0 && model_gather(from, buf_cstr(name), false, &shape, NULL) >= 0;
+}
+
 static int apply_one(struct model *m, const struct recipe_start *s, const struct model *from, struct map *done)
 {
     const char *ours = s->ours ? s->ours : "", *theirs = s->theirs ? s->theirs : "";
-    char name[512];
-    int taken = 0;
-    for (int i = 0; i < m->n_pieces; i++) {
+    struct buf name;
+    int taken = 0, rc = 0;
+    buf_init(&name, MEM_TRAIN, 4096);
+    for (int i = 0; rc >= 0 && i < m->n_pieces; i++) {
         const struct model_piece *k = &m->pieces[i];
-        struct shape shape;
         int64_t at;
         if (!span_starts(span_str(k->name), span_str(ours)) || map_get(done, span_str(k->name), &at))
             continue;
-        if ((size_t)snprintf(name, sizeof name, "%s%s", theirs, k->name + strlen(ours)) >= sizeof name ||
-            model_gather(from, name, false, &shape, NULL) < 0)
+        if (!find_theirs(from, theirs, k->name + strlen(ours), &name))
             continue; /* the folder lacks it: random, as the recipe's config alone would have it */
-        TRY(take(m, k, from, name, s->from));
-        TRY(map_put(done, span_str(k->name), 1, NULL));
+        rc = take(m, k, from, buf_cstr(&name), s->from);
+        if (rc >= 0)
+            rc = map_put(done, span_str(k->name), 1, NULL);
         taken++;
     }
+    buf_free(&name);
+    TRY(rc);
     log_info("start: %d tensors of %s", taken, s->from);
     return taken ? 0 : err_set(NUN_EFORMAT, "start: %s gives no tensor: none of \"%s...\" there is one of \"%s...\" here", s->from, theirs, ours);
 }

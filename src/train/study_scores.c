@@ -56,9 +56,12 @@ static int read_asked(const json_t *o, const char *place, struct study_asked *ou
 static int read_both(const json_t *o, const char *place, struct study_stage *out)
 {
     struct top { const json_t *test, *text; } top = {0};
-    static const struct json_field rows[] = {PART(struct top, JSON_KIND_NODE, test, true), PART(struct top, JSON_KIND_NODE, text, false)};
+    static const struct json_field rows[] = {PART(struct top, JSON_KIND_NODE, test, false), PART(struct top, JSON_KIND_NODE, text, false)};
     TRY(json_read(o, place, "", ROWS(rows), &top, &strict));
-    TRY(read_asked(top.test, place, &out->test));
+    if (!top.test && !top.text)
+        return err_set(NUN_EFORMAT, "%s: scores: expected test, of pictures, or text, of words, or both", place);
+    if (top.test)
+        TRY(read_asked(top.test, place, &out->test));
     return top.text ? read_asked(top.text, place, &out->text) : 0;
 }
 
@@ -120,14 +123,15 @@ static int read_top(const json_t *o, const char *place, struct study_scores *out
         NUMBER(struct scores_json, "seed", seed, 1e20),
         NUMBER(struct scores_json, "parameters", parameters, 1e15),
         PART(struct scores_json, JSON_KIND_NODE, stages, true),
-        PART(struct scores_json, JSON_KIND_NODE, prefill, true)};
+        PART(struct scores_json, JSON_KIND_NODE, prefill, false)};
     static const struct json_field prefill[] = {
         NUMBER(struct study_scores, "pictures_per_s", prefill_pictures_per_s, 1e300),
         NUMBER(struct study_scores, "tokens", prefill_tokens, 1e300),
         NUMBER(struct study_scores, "seconds_to_first_token", seconds_to_first_token, 1e300)};
     struct scores_json top = {0};
     TRY(json_read(o, place, "", ROWS(rows), &top, &strict));
-    TRY(json_read(top.prefill, place, "", ROWS(prefill), out, &strict));
+    if (top.prefill) /* a model that only reads has none */
+        TRY(json_read(top.prefill, place, "", ROWS(prefill), out, &strict));
     out->parameters = top.parameters;
     if (strlen(top.recipe_hash) >= sizeof out->recipe_hash)
         return err_set(NUN_ELIMIT, "%s: recipe_hash: over %zu letters", place, sizeof out->recipe_hash - 1);

@@ -211,6 +211,7 @@ int questions_graph(struct stage_run *r, bool told, int width, int height, struc
 static int open_stage(struct stage_run *r)
 {
     const struct recipe_stage *s = r->s;
+    TRY(batch_source_init(&r->source, r->t->tokenizer));
     if (!s->answers || s->questions > SCENE_MAX_QUESTIONS || (!s->tokens && !s->room) || (s->tokens && s->answers > s->tokens))
         return err_set(NUN_EFORMAT, "stage %s: answers %u (1..tokens), questions %u (at most %d), tokens %u or room %u (one of them)", s->name,
                        s->answers, s->questions, SCENE_MAX_QUESTIONS, s->tokens, s->room);

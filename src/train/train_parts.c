@@ -14,6 +14,21 @@ enum { CORPUS_PICTURES = 3000, VOCAB = 512 };
 static const struct tok_special special[] = {{"<s>", TOK_BOS}, {"</s>", TOK_EOS}, {"<pad>", TOK_PAD},
                                              {"<image>", TOK_NO_ROLE}, {"<|user|>", TOK_NO_ROLE}, {"<|assistant|>", TOK_NO_ROLE}};
 
+static const struct task_text conversation = {special, sizeof special / sizeof special[0], true, false};
+
+/* What the first stage that reads text reads; NULL: none does. */
+static int text_of(const struct recipe *r, const struct task_text **out)
+{
+    *out = NULL;
+    for (uint32_t i = 0; i < r->stages_count && !*out; i++) {
+        const struct train_task *task;
+        TRY(stage_task(&r->stages[i], &task));
+        if (!task->wordless)
+            *out = task->text ? task->text : &conversation;
+    }
+    return 0;
+}
+
 static bool from_folder(const struct recipe *r)
 {
     return file_is_dir(r->model);
@@ -24,16 +39,20 @@ static int make_tokenizer(struct trainer *t)
 {
     const struct recipe *r = t->recipe;
     const struct world *w = &t->source.world;
+    const struct task_text *text;
+    TRY(text_of(r, &text));
+    if (!text)
+        return 0;
     if (r->tokenizer || from_folder(r))
         return tokenizer_load(r->tokenizer ? r->tokenizer : r->model, &t->tokenizer);
-    struct tok_train how = {.vocab_size = r->vocab ? r->vocab : VOCAB, .special = special,
-                            .n_special = sizeof special / sizeof special[0], .pattern = w->row->pattern, .add_bos = true};
+    struct tok_train how = {.vocab_size = r->vocab ? r->vocab : VOCAB, .special = text->special,
+                            .n_special = text->n_special, .pattern = w->row->pattern, .add_bos = text->add_bos, .add_eos = text->add_eos};
     struct buf corpus;
     buf_init(&corpus, MEM_TRAIN, LIMIT_OF(text_bytes));
     int rc = w->row->corpus(w, CORPUS_PICTURES, &corpus);
-    struct span text = buf_view(&corpus);
+    struct span words = buf_view(&corpus);
     if (rc >= 0)
-        rc = tokenizer_train_bpe(&text, 1, &how, &t->tokenizer);
+        rc = tokenizer_train_bpe(&words, 1, &how, &t->tokenizer);
     buf_free(&corpus);
     return rc;
 }
@@ -59,9 +78,10 @@ static int fit_config(const struct trainer *t, json_t *config)
     unsigned mark = json_mark();
     json_t *text = json_object_get(config, "text_config");
     const char *placeholder = json_object_get(config, "image_token_id") ? "image_token_id" : "image_token_index";
+    int32_t image = tokenizer_id_of(t->tokenizer, SPAN("<image>"));
     json_object_set_new(text ? text : config, "vocab_size", json_integer((json_int_t)tokenizer_vocab_size(t->tokenizer)));
-    if (text)
-        json_object_set_new(config, placeholder, json_integer(tokenizer_id_of(t->tokenizer, SPAN("<image>"))));
+    if (text && image >= 0)
+        json_object_set_new(config, placeholder, json_integer(image));
     TRY(json_check(mark));
     return tags_fit(config, t->recipe->model, t->tokenizer);
 }
@@ -69,7 +89,8 @@ static int fit_config(const struct trainer *t, json_t *config)
 /* Random weights for the recipe's config, whose vocabulary is the tokenizer's. */
 static int make_random(struct trainer *t, json_t *config)
 {
-    TRY(fit_config(t, config));
+    if (t->tokenizer)
+        TRY(fit_config(t, config));
     TRY(model_init(config, t->recipe->seed, &t->model));
     return start_apply(t->model, t->recipe);
 }
@@ -111,7 +132,7 @@ static int make_all(struct trainer *t, json_t *config)
     TRY(side_of(config, t->recipe->model, &side));
     TRY(world_open(t->recipe->world, t->recipe->seed, side, &t->source.world));
     TRY(make_tokenizer(t));
-    TRY(batch_source_init(&t->source, t->tokenizer));
+    t->source.tok = t->tokenizer;
     if (side)
         TRY(make_processor(t, side));
     TRY(from_folder(t->recipe) ? model_load(t->recipe->model, &t->model) : make_random(t, config));

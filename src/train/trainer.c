@@ -104,6 +104,8 @@ static int step(struct trainer *t, struct stage_run *run, struct step_result *r)
     for (int k = 0; k < OPTIM_KINDS; k++)
         all[k] = base;
     optim_step(t->optim, all, factor, t->pool);
+    if (run->task->settle)
+        run->task->settle(run);
     return model_pack(t->model, train_compute(t), true, t->pool);
 }
 
@@ -140,20 +142,26 @@ static int tell(struct trainer *t, const struct step_result *r, double seconds, 
     return t->options->progress(t->options->arg, &p);
 }
 
+static void put_share(struct trainer *t, const char *name, double share, char *line, size_t cap)
+{
+    size_t n = strlen(line);
+    snprintf(line + n, cap - n, "  %s %.1f", name, share);
+    buf_printf(&t->log, ", \"%s\": %.2f", name, share);
+}
+
 static int score_line(struct trainer *t, const struct recipe_stage *s, char *line, size_t cap)
 {
     struct train_score sc;
     int pictures = t->recipe->eval_pictures ? (int)t->recipe->eval_pictures : 96;
     TRY(train_evaluate(t, s, SCENE_VAL, s->told, pictures, &sc));
-    size_t n = (size_t)snprintf(line, cap, "loss %.4f", sc.loss);
+    snprintf(line, cap, "loss %.4f", sc.loss);
     buf_printf(&t->log, "{\"step\": %llu, \"eval_loss\": %.6f", (unsigned long long)t->at.step, sc.loss);
     for (int k = 0; k < SCENE_KIND_COUNT; k++)
-        if (sc.asked[k]) {
-            double share = 100.0 * sc.right[k] / sc.asked[k];
-            if (n < cap)
-                n += (size_t)snprintf(line + n, cap - n, "  %s %.1f", scene_kind_names[k], share);
-            buf_printf(&t->log, ", \"%s\": %.2f", scene_kind_names[k], share);
-        }
+        if (sc.asked[k])
+            put_share(t, scene_kind_names[k], 100.0 * sc.right[k] / sc.asked[k], line, cap);
+    for (int i = 0; i < sc.measures; i++)
+        if (sc.measure[i].count > 0)
+            put_share(t, sc.measure[i].name, 100 * sc.measure[i].sum / sc.measure[i].count, line, cap);
     buf_str(&t->log, "}\n");
     return 0;
 }

@@ -64,6 +64,9 @@ struct train_graph {
 
 struct train_score;
 
+/* What a tokenizer that is trained for a task has besides text. */
+struct task_text { const struct tok_special *special; size_t n_special; bool add_bos, add_eos; };
+
 /* A task: what a stage learns from, and its loss. */
 struct train_task {
     const char *name, *doc;
@@ -75,6 +78,11 @@ struct train_task {
     void (*count)(const struct train_graph *g, struct train_score *out);
     void (*drop)(void *own);    /* a graph's; NULL is fine */
     void (*close)(struct stage_run *r);
+    const struct task_text *text; /* NULL: the conversation's */
+    bool wordless;              /* reads no text at all */
+    void (*settle)(struct stage_run *r); /* behind a step: what has to stay within bounds. NULL: nothing */
+    /* Behind `pictures` of them run to look: what else is to be measured. NULL: nothing. */
+    int (*measure)(struct stage_run *r, int pictures, struct train_score *out);
 };
 extern const struct train_task *const train_tasks[]; /* NULL-terminated */
 
@@ -92,6 +100,7 @@ struct stage_run {
     void *own;                   /* the task's */
 };
 
+int stage_task(const struct recipe_stage *s, const struct train_task **out);
 int stage_open(struct trainer *t, const struct recipe_stage *s, bool learn, enum scene_split split, struct stage_run *out);
 void stage_close(struct stage_run *r);
 uint64_t stage_steps(const struct recipe_stage *s);
@@ -110,6 +119,8 @@ void stage_frozen_digest(const struct trainer *t, struct digest *out);
 /* ---- tasks --------------------------------------------------------------------------------- */
 
 extern const struct train_task train_task_questions; /* task_questions.c: a world's questions, packed behind each picture */
+extern const struct train_task train_task_contrast;  /* task_contrast.c: pictures and their captions, each with its own */
+extern const struct train_task train_task_masked;    /* task_masked.c: hidden patches, told from those that are seen */
 /* Of a graph of that task. */
 struct batch *questions_batch(const struct train_graph *g);
 struct g_tensor *questions_logits(const struct train_graph *g);
@@ -126,13 +137,19 @@ int train_resume(struct trainer *t); /* 1 when there is no checkpoint */
 /* publish.c: the finished model as a HF folder. */
 int train_publish(struct trainer *t, const char *dir);
 
+/* A share that a task counts besides: sum of count. */
+struct train_measure { const char *name; double sum, count; };
+
 /* score.c: share of questions whose every answer token is the arg max, by kind; and the mean loss. */
 struct train_score {
     int asked[SCENE_KIND_COUNT], right[SCENE_KIND_COUNT];
     int fine_asked[SCENE_KIND_COUNT], fine_right[SCENE_KIND_COUNT]; /* of these, about what only tiles show */
     double loss, seconds;        /* seconds of computing */
     int pictures;
+    struct train_measure measure[8];
+    int measures;
 };
+void train_measured(struct train_score *sc, const char *name, double sum, double count); /* name: static */
 int train_evaluate(struct trainer *t, const struct recipe_stage *s, enum scene_split split, float told, int pictures, struct train_score *out);
 /* One line of JSON about the stage that is done (NULL: before any), appended to t->scores; and all of them as scores.json. */
 int train_score_stage(struct trainer *t, const struct recipe_stage *s);

@@ -62,8 +62,6 @@ static int read_pairs(struct verify_case *c, const json_t *json, struct arena *a
     b->ids = ids;
     for (int i = 0; i < b->rows * b->length; i++)
         b->pos[i] = i % b->length;
-    for (int i = 0; i < b->rows; i++)
-        b->labels[i] = i; /* text i belongs to picture i */
     TRY(model_pool_rows(m, b->ids, b->rows, b->length, b->pool));
     return verify_text_spans(m, json_object_get(json, "attention_mask"), b->rows, b->length, b->spans);
 }
@@ -127,7 +125,6 @@ static struct g_tensor *decoder_loss(struct graph *g, const struct model *m, con
     return nn_balance(g, &m->text.facts, loss, in.seq.routes);
 }
 
-/* CLIP: cross entropy over rows and over columns, meaned. SigLIP: a sigmoid a pair. */
 static struct g_tensor *pair_loss(struct graph *g, const struct model *m, const struct verify_batch *b)
 {
     struct model_pooled image, text;
@@ -136,12 +133,7 @@ static struct g_tensor *pair_loss(struct graph *g, const struct model *m, const 
     if (model_vision(g, m, pixels(g, b), &image) < 0 ||
         model_text_encoder(g, m, ids, &seq, filled(g, DT_I32, SHAPE1(b->rows), b->pool), &text) < 0)
         return NULL;
-    struct g_tensor *scores = model_contrast(g, m, image.embeds, text.embeds);
-    if (m->facts.sigmoid)
-        return g_sigmoid_loss(g, scores);
-    struct g_tensor *labels = filled(g, DT_I32, SHAPE1(b->rows), b->labels);
-    struct g_tensor *columns = g_transpose(g, scores, (int[4]){1, 0, 2, 3});
-    return g_scale(g, g_add(g, g_cross_entropy(g, scores, labels), g_cross_entropy(g, columns, labels)), 0.5f);
+    return model_contrast_loss(g, m, model_contrast(g, m, image.embeds, text.embeds));
 }
 
 /* A parameter without an accumulator in the graph gets no gradient: it must not be decayed either. */

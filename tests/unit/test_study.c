@@ -385,7 +385,8 @@ static void foreign_scores_are_refused(void **state)
     struct study_scores *s = mem_alloc(MEM_TEST, sizeof *s);
     struct recipe r = {.name = (char *)"x", .runs = (char *)DIR, .seed = 1};
     static const struct { const char *from, *to, *part; } rows[] = {
-        {"\"steps\"", "\"stops\"", "steps"}, {"\"seed\"", "\"extra\": 1, \"seed\"", "extra"}, {"\"fine_asked\": 50", "\"fine_asked\": 500", "cannot be"}, {"\"prefill\"", "\"prefall\"", "prefill"},
+        {"\"steps\"", "\"stops\"", "steps"}, {"\"seed\"", "\"extra\": 1, \"seed\"", "extra"}, {"\"fine_asked\": 50", "\"fine_asked\": 500", "cannot be"},
+        {"\"prefill\"", "\"prefall\"", "prefall"},
         {"\"learnt\": []", "\"learnt\": [3]", "learnt[0]"}, {"\"right\": 50", "\"right\": 150", "cannot be"}};
     assert_non_null(s);
     check_ok(file_mkdirs(DIR));
