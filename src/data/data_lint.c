@@ -45,13 +45,13 @@ static void look_at(struct looking *l, const struct dataset *d, const struct dat
     tell(l, sentence);
 }
 
-PUBLIC int nun_dataset_lint(const char *path, void (*emit)(void *arg, const char *sentence), void *arg, struct nun_dataset_tally *out)
+int dataset_look_over(const char *path, const char *image_root, const struct dataset_lint *to, struct nun_dataset_tally *out)
 {
-    struct looking l = {emit, arg, out};
+    struct looking l = {to->emit, to->arg, out};
     struct dataset_lint lint = {tell, &l};
     struct dataset *d;
     *out = (struct nun_dataset_tally){0};
-    TRY(dataset_open_lint(path, NULL, &lint, &d));
+    TRY(dataset_open_lint(path, image_root, &lint, &d));
     for (size_t i = 0; i < dataset_count(d); i++) {
         const struct data_sample *s = dataset_at(d, i);
         out->samples++;
@@ -61,4 +61,9 @@ PUBLIC int nun_dataset_lint(const char *path, void (*emit)(void *arg, const char
     }
     dataset_close(d);
     return 0;
+}
+
+PUBLIC int nun_dataset_lint(const char *path, void (*emit)(void *arg, const char *sentence), void *arg, struct nun_dataset_tally *out)
+{
+    return dataset_look_over(path, NULL, &(struct dataset_lint){emit, arg}, out);
 }

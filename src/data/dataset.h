@@ -36,8 +36,11 @@ struct dataset_lint { void (*emit)(void *arg, const char *sentence); void *arg; 
  * NULL for the file's folder. */
 int dataset_open(const char *path, const char *image_root, struct dataset **out);
 int dataset_open_lint(const char *path, const char *image_root, const struct dataset_lint *lint, struct dataset **out);
-/* The same from memory: `lines` says one sample a line; `place` stands for the path. */
+/* dataset_open from memory: `lines` says one sample a line; `place` stands for the path. */
 int dataset_parse(struct span text, bool lines, const char *place, const char *image_root, struct dataset **out);
+/* Tell of every sample that reading refuses, and of every picture that is missing, broken or too large. */
+struct nun_dataset_tally;
+int dataset_look_over(const char *path, const char *image_root, const struct dataset_lint *to, struct nun_dataset_tally *out);
 void dataset_close(struct dataset *d); /* NULL is fine */
 const char *dataset_path(const struct dataset *d); /* of its file */
 size_t dataset_count(const struct dataset *d);

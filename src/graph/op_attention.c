@@ -254,7 +254,8 @@ void run_window_spans(const struct g_tensor *t, const struct g_env *env)
         int32_t first = (int32_t)(i % tokens) + 1 - t->attr.window.keys;
         for (size_t k = i * width; k < (i + 1) * width; k += 2) {
             int32_t from = g_i32(t->in[0])[k];
-            g_i32(t)[k] = from > first ? from : first;
+            bool run = k >= i * width + 4; /* tokens that see each other */
+            g_i32(t)[k] = run || from > first ? from : first;
             g_i32(t)[k + 1] = g_i32(t->in[0])[k + 1];
         }
     }

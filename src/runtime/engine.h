@@ -90,6 +90,10 @@ struct engine_span {
 
 /* Everything but the folder: for tests that make a model of their own. Takes the model over. */
 int engine_create(struct model *model, const struct nun_model_options *options, struct nun_model **out);
+/* For prompts of a model that learns: what the folder says about text and pictures, and nothing prepared to compute. The
+ * model is lent; it is told the placeholder that only the vocabulary knows. Closed by its own function. */
+int engine_open_prompts(struct model *model, const char *folder, struct nun_model **out);
+void engine_close_prompts(struct nun_model *m); /* NULL is fine */
 /* Compute the spans, at most m->chunk rows together; each one's sequence must have been computed up to
  * `from`. The lock is held. Sequences are distinct. Nothing has advanced when it fails. */
 int engine_run(struct nun_model *m, const struct engine_span *spans, int n);

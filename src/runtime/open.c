@@ -227,6 +227,17 @@ static int load_model(const char *folder, const struct nun_model_options *o, str
     return rc;
 }
 
+/* What stands beside the weights. */
+static int open_folder(struct nun_model *m, const char *folder, const struct nun_model_options *o)
+{
+    TRY(open_tokenizer(m, folder));
+    TRY(find_placeholder(m));
+    TRY(open_words(m, folder));
+    TRY(o && o->mmproj ? open_processor(m, o->mmproj) : open_preprocess(m, folder));
+    TRY(open_chat(m, folder, o ? o->chat_template : NULL));
+    return open_defaults(m, folder);
+}
+
 int nun_model_open(const char *folder, const struct nun_model_options *options, struct nun_model **out)
 {
     struct model *model;
@@ -235,25 +246,40 @@ int nun_model_open(const char *folder, const struct nun_model_options *options, 
         return err_set(NUN_EARG, "nun_model_open: no folder, or nowhere to put the model");
     TRY(load_model(folder, options, &model));
     TRY(engine_create(model, options, &m));
-    if (options && options->facts_only)
-        return *out = m, 0;
-    int rc = open_tokenizer(m, folder);
-    if (rc >= 0)
-        rc = find_placeholder(m);
-    if (rc >= 0)
-        rc = open_words(m, folder);
-    if (rc >= 0)
-        rc = options && options->mmproj ? open_processor(m, options->mmproj) : open_preprocess(m, folder);
-    if (rc >= 0)
-        rc = open_chat(m, folder, options ? options->chat_template : NULL);
-    if (rc >= 0)
-        rc = open_defaults(m, folder);
+    int rc = options && options->facts_only ? 0 : open_folder(m, folder, options);
     if (rc < 0) {
         nun_model_close(m);
         return rc;
     }
     *out = m;
     return 0;
+}
+
+int engine_open_prompts(struct model *model, const char *folder, struct nun_model **out)
+{
+    enum { ENDLESS = 1 << 16 };
+    struct nun_model_options o = {.facts_only = true, .threads = 1, .context = nn_reach(&model->text.facts) > 0 ? 0 : ENDLESS};
+    struct nun_model *m = mem_calloc(MEM_RUNTIME, 1, sizeof *m);
+    if (!m)
+        return NUN_ENOMEM;
+    m->model = model;
+    pthread_mutex_init(&m->lock, NULL);
+    int rc = prepare(m, &o);
+    if (rc >= 0)
+        rc = open_folder(m, folder, NULL);
+    if (rc < 0) {
+        engine_close_prompts(m);
+        return rc;
+    }
+    *out = m;
+    return 0;
+}
+
+void engine_close_prompts(struct nun_model *m)
+{
+    if (m)
+        m->model = NULL; /* was lent */
+    nun_model_close(m);
 }
 
 void nun_model_close(struct nun_model *m)

@@ -130,7 +130,7 @@ static int safe_ids(struct prompt *p, struct ids *whole, struct ids *out)
     struct ids escaped = {0};
     int rc = render_ids(p, PROMPT_ESCAPED, &escaped);
     if (rc >= 0)
-        swap_ids(out, p->found == p->pictures && same_specials(p->m, &escaped, whole) ? &escaped : whole);
+        swap_ids(out, p->found == prompt_count(p->chat) && same_specials(p->m, &escaped, whole) ? &escaped : whole);
     ids_free(&escaped);
     return rc;
 }
@@ -138,25 +138,26 @@ static int safe_ids(struct prompt *p, struct ids *whole, struct ids *out)
 static int chat_ids(struct prompt *p, struct ids *out)
 {
     struct ids whole = {0};
+    size_t given = prompt_count(p->chat);
     int rc = render_ids(p, PROMPT_WHOLE, &whole);
-    if (rc >= 0 && p->found != p->pictures)
-        rc = err_set(NUN_EARG, "pictures: %zu given, but the chat template has places for %zu", p->pictures, p->found);
+    if (rc >= 0 && p->found != given)
+        rc = err_set(NUN_EARG, "pictures: %zu given, but the chat template has places for %zu", given, p->found);
     if (rc >= 0)
         rc = render_ids(p, PROMPT_PLAIN, out);
-    if (rc >= 0 && (p->found != p->pictures || !same_specials(p->m, out, &whole)))
+    if (rc >= 0 && (p->found != given || !same_specials(p->m, out, &whole)))
         rc = safe_ids(p, &whole, out);
     ids_free(&whole);
     return rc;
 }
 
 /* The tokenizer's first token, unless the template wrote it; pictures may stand before it. */
-static int open_sequence(const struct nun_timeline *t, struct ids *v)
+static int open_sequence(const struct nun_model *m, struct ids *v)
 {
-    int32_t bos = tokenizer_role(t->m->tokenizer, TOK_BOS), image = t->m->model->facts.image_token;
+    int32_t bos = tokenizer_role(m->tokenizer, TOK_BOS), image = m->model->facts.image_token;
     size_t first = 0;
     while (image >= 0 && first < v->n && v->at[first] == image)
         first++;
-    if (t->ids.n || bos < 0 || !tokenizer_adds_bos(t->m->tokenizer) || (first < v->n && v->at[first] == bos))
+    if (bos < 0 || !tokenizer_adds_bos(m->tokenizer) || (first < v->n && v->at[first] == bos))
         return 0;
     TRY(ids_push(v, bos));
     memmove(v->at + 1, v->at, (v->n - 1) * sizeof *v->at);
@@ -164,7 +165,7 @@ static int open_sequence(const struct nun_timeline *t, struct ids *v)
     return 0;
 }
 
-static size_t count_pictures(const struct nun_chat *chat)
+size_t prompt_count(const struct nun_chat *chat)
 {
     size_t n = 0;
     for (size_t i = 0; i < chat->n_messages; i++)
@@ -186,10 +187,13 @@ static int load_picture(const struct nun_model *m, const struct nun_part *part, 
     return picture_from_files(m, part->files, (int)part->n_files, 1 / part->fps, together, &part->media, out);
 }
 
-static int load_pictures(struct prompt *p)
+int prompt_load(struct prompt *p)
 {
     const struct nun_chat *chat = p->chat;
-    int together = (int)count_pictures(chat);
+    int together = (int)prompt_count(chat);
+    TRY(check_chat(p->m));
+    if (!(p->picture = mem_calloc(MEM_RUNTIME, (size_t)together + 1, sizeof *p->picture)))
+        return NUN_ENOMEM;
     for (size_t i = 0; i < chat->n_messages; i++)
         for (size_t k = 0; k < chat->messages[i].n_parts; k++) {
             if (chat->messages[i].parts[k].kind == NUN_PART_TEXT)
@@ -221,22 +225,24 @@ static int tell_pictures(struct prompt *p)
     return rc;
 }
 
+int prompt_ids(struct prompt *p, bool first, struct ids *out)
+{
+    TRY(chat_ids(p, out));
+    return first ? open_sequence(p->m, out) : 0;
+}
+
 static int append_chat(struct nun_timeline *t, struct prompt *p)
 {
     struct ids v = {0};
-    int rc = load_pictures(p);
+    int rc = prompt_load(p);
     if (rc >= 0 && p->m->told)
         rc = tell_pictures(p);
     if (rc >= 0)
-        rc = chat_ids(p, &v);
-    if (rc >= 0)
-        rc = open_sequence(t, &v);
+        rc = prompt_ids(p, t->ids.n == 0, &v);
     if (rc >= 0) {
         rc = timeline_append(t, v.at, v.n, p->picture, p->pictures);
         p->pictures = 0; /* taken over */
     }
-    while (p->pictures)
-        picture_drop(p->picture[--p->pictures]);
     ids_free(&v);
     return rc;
 }
@@ -244,11 +250,8 @@ static int append_chat(struct nun_timeline *t, struct prompt *p)
 int nun_timeline_chat(struct nun_timeline *t, const struct nun_chat *chat)
 {
     struct prompt p;
-    TRY(check_chat(t->m));
     prompt_init(&p, t->m, chat);
-    p.picture = mem_calloc(MEM_RUNTIME, count_pictures(chat) + 1, sizeof *p.picture);
-    int rc = p.picture ? append_chat(t, &p) : NUN_ENOMEM;
-    mem_free(p.picture);
+    int rc = append_chat(t, &p);
     prompt_free(&p);
     return rc;
 }

@@ -31,13 +31,18 @@ struct prompt {
     enum prompt_marks marks;
     struct prompt_piece *piece; /* [n], by number */
     size_t n, cap;
-    struct picture **picture;   /* [pictures] of the conversation, in order */
+    struct picture **picture;   /* [pictures] of the conversation, in order; chat may be a part of it, from the beginning */
     size_t pictures, found;     /* found: places for one in the last rendering */
     struct arena arena;         /* texts of pieces */
 };
 
 void prompt_init(struct prompt *p, const struct nun_model *m, const struct nun_chat *chat);
 void prompt_free(struct prompt *p);
+size_t prompt_count(const struct nun_chat *chat); /* pictures */
+/* Decode and preprocess the pictures of the chat. prompt_free drops them. */
+int prompt_load(struct prompt *p);
+/* Append the ids of the chat, or of the part of it that p->chat has been set to. first: nothing stands before it. */
+int prompt_ids(struct prompt *p, bool first, struct ids *out);
 /* Append the rendered conversation. Pieces of an earlier rendering are forgotten. */
 int prompt_render(struct prompt *p, enum prompt_marks marks, struct buf *out);
 /* The first mark of `s`: its offset (s.len: none), its length and its piece. */

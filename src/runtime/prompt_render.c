@@ -41,9 +41,13 @@ void prompt_init(struct prompt *p, const struct nun_model *m, const struct nun_c
 
 void prompt_free(struct prompt *p)
 {
+    while (p->pictures)
+        picture_drop(p->picture[--p->pictures]);
+    mem_free(p->picture);
     mem_free(p->piece);
     arena_free(&p->arena);
     p->piece = NULL;
+    p->picture = NULL;
     p->n = p->cap = 0;
 }
 
