@@ -36,6 +36,8 @@ struct nun_train_options {
 int nun_train(const struct nun_train_options *options);
 /* Where a recipe puts things: copies of the paths, NUN_ELIMIT when one does not fit `cap` bytes. */
 int nun_recipe_paths(const char *recipe, char *output, char *runs, size_t cap);
+/* Does it learn from pictures of a world, in some stage? Else only from data on disk. */
+int nun_recipe_draws(const char *recipe, bool *out);
 
 #ifdef __cplusplus
 }

@@ -109,8 +109,11 @@ int cmd_train(struct cli *c)
     int rc = nun_train(&o);
     term_uncatch_interrupt();
     term_bar_end();
+    bool draws = false;
     if (rc >= 0)
-        return write_samples(c, &o);
+        rc = nun_recipe_draws(recipe, &draws);
+    if (rc >= 0)
+        return draws ? write_samples(c, &o) : 0;
     if (rc != NUN_ESTOP)
         return rc;
     cli_say(c, "%s and saved; --resume goes on from there\n", nun_error());

@@ -70,10 +70,13 @@ void model_free(struct model *m); /* NULL is fine */
  * has room for it, or is NULL when only the shape is wanted. NUN_EARG when no weight lies there. */
 int model_gather(const struct model *m, const char *name, bool gradients, struct shape *shape, float *out);
 
-/* All weights become float32 masters in one block of memory (learning), or are packed for the kernels (inference). */
+/* Weights that learn become float32 masters with gradients, the others stay as they lie in their file. learns NULL: all but
+ * what is measured. */
 int model_make_trainable(struct model *m, bool (*learns)(const struct g_param *p, void *arg), void *arg);
 /* Pack linear weights for `format`; with `backward`, for dy W too. Repeat after the values changed. */
 int model_pack(struct model *m, enum gemm_format format, bool backward, struct pool *pool);
+/* The same of those that are trainable alone: the others have been packed before. */
+int model_pack_learnt(struct model *m, enum gemm_format format, struct pool *pool);
 /* What that takes, without `backward`. */
 size_t model_panel_bytes(const struct model *m, enum gemm_format format);
 

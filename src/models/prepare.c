@@ -11,6 +11,11 @@ int model_make_trainable(struct model *m, bool (*learns)(const struct g_param *p
     for (int i = 0; i < m->n_params; i++) {
         struct g_param *p = m->params[i];
         size_t n;
+        p->trainable = !p->statistic && (!learns || learns(p, arg));
+        p->packed[0] = p->packed[1] = NULL;
+        p->grad = NULL;
+        if (!p->trainable)
+            continue; /* as it lies in its file */
         TRY(shape_count(&p->shape, &n));
         float *master = arena_array(&m->arena, n, sizeof *master);
         if (!master)
@@ -18,17 +23,14 @@ int model_make_trainable(struct model *m, bool (*learns)(const struct g_param *p
         TRY(dtype_to_f32(p->dt, p->data, master, n));
         p->dt = DT_F32;
         p->data = master;
-        p->trainable = !p->statistic && (!learns || learns(p, arg));
-        p->grad = NULL;
-        if (p->trainable && !(p->grad = arena_array(&m->arena, n, sizeof *p->grad)))
+        if (!(p->grad = arena_array(&m->arena, n, sizeof *p->grad)))
             return NUN_ENOMEM;
-        p->packed[0] = p->packed[1] = NULL;
     }
     return 0;
 }
 
 /* floats: for rows on their way from other formats, PANEL rows of the widest for each thread. */
-struct packing { struct model *m; enum gemm_format format; bool backward; struct pool *pool; float *floats; size_t widest; };
+struct packing { struct model *m; enum gemm_format format; bool backward, changed; struct pool *pool; float *floats; size_t widest; };
 enum { PANEL = 16 }; /* rows of a weight in one panel: gemm.h */
 
 /* Of one matrix of p; a stack has several. */
@@ -89,6 +91,8 @@ static void pack_all(void *arg, int ith, int nth)
     struct par par = {ith, nth, k->pool};
     for (int i = 0; i < k->m->n_params; i++) {
         struct g_param *p = k->m->params[i];
+        if (k->changed && !p->trainable)
+            continue;
         if (p->packed[0] && !packs_directly(p)) {
             pack_decoded(k, p, ith, nth);
             continue;
@@ -149,9 +153,9 @@ static int check_memory(const struct model *m, enum gemm_format format, bool bac
                    m->folder ? m->folder : "model", need >> 20, free_bytes >> 20);
 }
 
-int model_pack(struct model *m, enum gemm_format format, bool backward, struct pool *pool)
+static int pack(struct model *m, enum gemm_format format, bool backward, bool changed, struct pool *pool)
 {
-    struct packing k = {m, format, backward, pool, NULL, 0};
+    struct packing k = {m, format, backward, changed, pool, NULL, 0};
     int nth = pool ? pool_threads(pool) : 1;
     TRY(check_memory(m, format, backward));
     for (int i = 0; i < m->n_params; i++) {
@@ -170,4 +174,14 @@ int model_pack(struct model *m, enum gemm_format format, bool backward, struct p
         pack_all(&k, 0, 1);
     mem_free(k.floats);
     return 0;
+}
+
+int model_pack(struct model *m, enum gemm_format format, bool backward, struct pool *pool)
+{
+    return pack(m, format, backward, false, pool);
+}
+
+int model_pack_learnt(struct model *m, enum gemm_format format, struct pool *pool)
+{
+    return pack(m, format, true, true, pool);
 }

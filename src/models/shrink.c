@@ -132,6 +132,22 @@ static int prune_block(struct model *m, struct g_param *const *w, struct neuron 
     return 0;
 }
 
+/* Pruning moves values in place: not those of a file. */
+static int make_master(struct model *m, struct g_param *p)
+{
+    size_t n;
+    if (p->dt == DT_F32 && p->trainable)
+        return 0;
+    TRY(shape_count(&p->shape, &n));
+    float *v = arena_array(&m->arena, n, sizeof *v);
+    if (!v)
+        return NUN_ENOMEM;
+    TRY(dtype_to_f32(p->dt, p->data, v, n));
+    p->dt = DT_F32;
+    p->data = v;
+    return 0;
+}
+
 int model_prune_tower(struct model *m, int keep)
 {
     struct nn_facts *f = &m->vision.facts;
@@ -139,8 +155,7 @@ int model_prune_tower(struct model *m, int keep)
         return err_set(NUN_EARG, "model: keep %d of %d neurons of the tower's MLPs%s", keep, f->intermediate,
                        f->gated || f->use_head ? ": only plain ones without a pooling head can be pruned" : "");
     for (int i = 0; i < m->n_params; i++)
-        if (m->params[i]->dt != DT_F32)
-            return err_set(NUN_EARG, "model: %s: only float32 masters can be pruned", m->params[i]->name);
+        TRY(make_master(m, m->params[i]));
     struct neuron *neuron = mem_calloc(MEM_MODEL, (size_t)f->intermediate, sizeof *neuron);
     if (!neuron)
         return NUN_ENOMEM;

@@ -35,6 +35,7 @@ static int write_object(const char *dir, const char *name, json_t *o)
 
 /* Files of a folder that say how the model is used, and do not change with its weights. */
 static const char *const beside[] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt",
     "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "generation_config.json", "chat_template.jinja",
     "chat_template.json", "added_tokens.json"};
 
@@ -55,8 +56,9 @@ static int copy_file(const char *from, const char *dir, const char *name)
 static int copy_beside(const struct trainer *t, const char *dir)
 {
     char from[4096];
-    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
-        TRY(path_join(from, sizeof from, t->recipe->model, beside[i]));
+    enum { TOKENIZER_FILES = 7 }; /* the first ones */
+    for (size_t i = t->prompts ? 0 : TOKENIZER_FILES; i < sizeof beside / sizeof beside[0]; i++) {
+        TRY(path_join(from, sizeof from, train_folder(t), beside[i]));
         if (file_exists(from))
             TRY(copy_file(from, dir, beside[i]));
     }
@@ -138,7 +140,7 @@ int train_publish(struct trainer *t, const char *dir)
     if (t->recipe->save_dtype)
         TRY(dtype_parse(span_str(t->recipe->save_dtype), &dt));
     TRY(model_save(t->model, dir, dt));
-    if (t->tokenizer)
+    if (t->tokenizer && !t->prompts) /* else its folder's files are taken over */
         TRY(tokenizer_save(t->tokenizer, dir));
-    return file_is_dir(t->recipe->model) ? copy_beside(t, dir) : write_own(t, dir);
+    return t->prompts || file_is_dir(t->recipe->model) ? copy_beside(t, dir) : write_own(t, dir);
 }

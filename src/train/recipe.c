@@ -37,10 +37,19 @@ static const cyaml_schema_field_t start_fields[] = {
     CYAML_FIELD_END};
 static const cyaml_schema_value_t start_value = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct recipe_start, start_fields)};
 
+static const cyaml_schema_field_t data_fields[] = {
+    TEXT("file", struct recipe_data, file, 0),
+    TEXT("pictures", struct recipe_data, pictures, CYAML_FLAG_OPTIONAL),
+    FLOAT("weight", struct recipe_data, weight),
+    CYAML_FIELD_END};
+static const cyaml_schema_value_t data_value = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct recipe_data, data_fields)};
+
 static const cyaml_schema_field_t stage_fields[] = {
     TEXT("name", struct recipe_stage, name, 0),
     TEXT("task", struct recipe_stage, task, CYAML_FLAG_OPTIONAL),
-    CYAML_FIELD_UINT("pictures", CYAML_FLAG_DEFAULT, struct recipe_stage, pictures),
+    UINT("pictures", struct recipe_stage, pictures),
+    UINT("samples", struct recipe_stage, samples),
+    FLOAT("epochs", struct recipe_stage, epochs),
     CYAML_FIELD_UINT("batch", CYAML_FLAG_DEFAULT, struct recipe_stage, batch),
     UINT("schedule_pictures", struct recipe_stage, schedule_pictures),
     UINT("accumulate", struct recipe_stage, accumulate),
@@ -52,7 +61,7 @@ static const cyaml_schema_field_t stage_fields[] = {
     UINT("questions", struct recipe_stage, questions),
     UINT("decoder_layers", struct recipe_stage, decoder_layers),
     CYAML_FIELD_BOOL("recompute", CYAML_FLAG_OPTIONAL, struct recipe_stage, recompute),
-    CYAML_FIELD_SEQUENCE("learn", CYAML_FLAG_POINTER, struct recipe_stage, learn, &text_value, 1, 64),
+    CYAML_FIELD_SEQUENCE("learn", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, learn, &text_value, 0, 64),
     CYAML_FIELD_SEQUENCE("parts", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, parts, &part_value, 0, 64),
     CYAML_FIELD_FLOAT("lr", CYAML_FLAG_DEFAULT, struct recipe_stage, lr),
     FLOAT("weight_decay", struct recipe_stage, weight_decay),
@@ -69,6 +78,8 @@ static const cyaml_schema_field_t stage_fields[] = {
     UINT("text_max", struct recipe_stage, text_max),
     FLOAT("text_spread", struct recipe_stage, text_spread),
     FLOAT("augment", struct recipe_stage, augment),
+    CYAML_FIELD_SEQUENCE("data", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, data, &data_value, 0, 64),
+    CYAML_FIELD_SEQUENCE("eval_data", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, eval_data, &data_value, 0, 64),
     CYAML_FIELD_SEQUENCE("pictures_mix", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, pictures_mix,
                          &weight_value, 0, 64),
     CYAML_FIELD_SEQUENCE("questions_mix", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct recipe_stage, questions_mix,
@@ -119,6 +130,33 @@ static cyaml_config_t yaml_config(char *last)
     return (cyaml_config_t){.log_fn = keep_log, .log_ctx = last, .log_level = CYAML_LOG_ERROR, .mem_fn = heap, .flags = CYAML_CFG_DEFAULT};
 }
 
+static int check_data(const struct recipe_stage *s, const char *path)
+{
+    bool files = s->task && !strcmp(s->task, "conversations");
+    if (files != (s->data_count > 0) || (s->eval_data_count && !files))
+        return err_set(NUN_EFORMAT, "%s: stage %s: task conversations learns from its data, and no other task does: found task %s, %u data",
+                       path, s->name, s->task ? s->task : "questions", s->data_count + s->eval_data_count);
+    if (files && (!s->tokens || s->accumulate > 1 || s->answers || s->questions || s->told > 0))
+        return err_set(NUN_EFORMAT, "%s: stage %s: conversations are packed into rows of `tokens`, as many a step as it takes: found "
+                                    "tokens %u, accumulate %u, answers %u, questions %u, told %g", path, s->name, s->tokens, s->accumulate,
+                       s->answers, s->questions, (double)s->told);
+    for (uint32_t i = 0; i < s->data_count; i++)
+        if (!(s->data[i].weight >= 0 && s->data[i].weight < 1e9f) || (s->data[i].weight > 0) != (s->data[0].weight > 0))
+            return err_set(NUN_EFORMAT, "%s: stage %s: data[%u]: weight %g: expected one above 0 for each of them, or none at all", path,
+                           s->name, i, (double)s->data[i].weight);
+    return 0;
+}
+
+/* How much is seen is said once; epochs are counted out when the data is there. */
+static int check_length(const struct recipe_stage *s, const char *path)
+{
+    bool data = s->data_count > 0;
+    if ((s->pictures > 0) + (s->samples > 0) + (s->epochs > 0) != 1 || !(s->epochs >= 0 && s->epochs < 1e4f) || (s->epochs > 0 && !data))
+        return err_set(NUN_EFORMAT, "%s: stage %s: pictures %u, samples %u, epochs %g: expected one of them above 0, epochs with data only",
+                       path, s->name, s->pictures, s->samples, (double)s->epochs);
+    return 0;
+}
+
 static int check_stage(const struct recipe_stage *s, const char *path)
 {
     static const char *const schedules[] = {"constant", "linear", "cosine"};
@@ -127,9 +165,9 @@ static int check_stage(const struct recipe_stage *s, const char *path)
         known = !strcmp(s->schedule, schedules[i]);
     if (!known)
         return err_set(NUN_EFORMAT, "%s: stage %s: schedule \"%s\" is none of constant, linear, cosine", path, s->name, s->schedule);
-    if (!s->batch || s->batch > 4096 || !s->pictures || s->batch % (s->accumulate ? s->accumulate : 1))
-        return err_set(NUN_EFORMAT, "%s: stage %s: batch %u (1..4096, a multiple of accumulate %u), pictures %u (1..)", path, s->name,
-                       s->batch, s->accumulate, s->pictures);
+    if (!s->batch || s->batch > 4096 || s->batch % (s->accumulate ? s->accumulate : 1))
+        return err_set(NUN_EFORMAT, "%s: stage %s: batch %u (1..4096, a multiple of accumulate %u)", path, s->name, s->batch, s->accumulate);
+    TRY(check_length(s, path));
     if (s->tokens > 65536 || s->room > 65536 || s->told_tokens > 65536 || (s->tokens > 0) + (s->room > 0) > 1)
         return err_set(NUN_EFORMAT, "%s: stage %s: tokens %u, room %u, told_tokens %u: at most 65536 each, and one of the first two", path,
                        s->name, s->tokens, s->room, s->told_tokens);
@@ -138,9 +176,18 @@ static int check_stage(const struct recipe_stage *s, const char *path)
     for (uint32_t i = 0; i < s->parts_count; i++)
         if (!(s->parts[i].lr >= 0 && s->parts[i].lr < 10))
             return err_set(NUN_EFORMAT, "%s: stage %s: parts[%u]: lr %g must be in [0, 10)", path, s->name, i, (double)s->parts[i].lr);
+    TRY(check_data(s, path));
     if (!(s->lr > 0 && s->lr < 10) || s->dropout < 0 || s->dropout >= 1)
         return err_set(NUN_EFORMAT, "%s: stage %s: lr %g must be in (0, 10), dropout %g in [0, 1)", path, s->name,
                        (double)s->lr, (double)s->dropout);
+    return 0;
+}
+
+static int settle_stage(struct recipe_stage *s, const char *path)
+{
+    TRY(check_stage(s, path));
+    if (s->samples)
+        s->pictures = s->samples;
     return 0;
 }
 
@@ -160,7 +207,7 @@ int recipe_load(const char *path, struct recipe **out)
     }
     buf_free(&text);
     for (uint32_t i = 0; rc >= 0 && i < (*out)->stages_count; i++)
-        rc = check_stage(&(*out)->stages[i], path);
+        rc = settle_stage(&(*out)->stages[i], path);
     if (rc < 0) {
         recipe_free(*out);
         *out = NULL;
@@ -203,6 +250,23 @@ int nun_recipe_paths(const char *path, char *output, char *runs, size_t cap)
     }
     recipe_free(r);
     return fits ? 0 : err_set(NUN_ELIMIT, "%s: output or runs: longer than %zu bytes", path, cap - 1);
+}
+
+bool recipe_draws(const struct recipe *r)
+{
+    for (uint32_t i = 0; i < r->stages_count; i++)
+        if (!r->stages[i].data_count)
+            return true;
+    return false;
+}
+
+int nun_recipe_draws(const char *path, bool *out)
+{
+    struct recipe *r;
+    TRY(recipe_load(path, &r));
+    *out = recipe_draws(r);
+    recipe_free(r);
+    return 0;
 }
 
 int recipe_mix(const struct recipe_weight *rows, uint32_t n, const char *const *names, int count, float *out, const char *stage)

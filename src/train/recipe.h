@@ -8,15 +8,20 @@
 #include "train/optim.h"
 
 struct recipe_weight { char *name; float weight; };
-/* Parameters whose names begin with `name` learn at a rate of their own. */
+/* Parameters whose names begin with `name`, or that are of that part (stage.c), learn at a rate of their own; 0: not at all. */
 struct recipe_part { char *name; float lr; };
 /* Weights to begin with: the tensors of a model folder whose names begin with `theirs`, as those that begin with `ours`. */
 struct recipe_start { char *from, *ours, *theirs; };
+
+/* A data set on disk (data/dataset.h). pictures: the folder where its pictures' paths begin, NULL: its own. */
+struct recipe_data { char *file, *pictures; float weight; };
 
 struct recipe_stage {
     char *name;
     char *task;               /* a row of train_tasks; NULL: questions */
     uint32_t pictures;        /* how many this stage sees */
+    uint32_t samples;         /* the same number where samples are no pictures, */
+    float epochs;             /* or how often each sample of data on disk is seen */
     uint32_t schedule_pictures; /* the length that the learning rate is planned for; 0: pictures */
     uint32_t batch;           /* pictures a step */
     uint32_t accumulate;      /* micro-batches a step; 0: 1 */
@@ -41,6 +46,8 @@ struct recipe_stage {
     uint32_t most_tiles;      /* of a picture of scenes-hd; 0: as the world has it */
     uint32_t max_objects, text_min, text_max;
     float text_spread, augment;
+    struct recipe_data *data, *eval_data; /* of tasks that learn from files; weights: shares of what is seen, 0: its size */
+    uint32_t data_count, eval_data_count;
     struct recipe_weight *pictures_mix, *questions_mix;
     uint32_t pictures_mix_count, questions_mix_count;
 };
@@ -66,6 +73,7 @@ struct recipe {
 
 int recipe_load(const char *path, struct recipe **out);
 void recipe_free(struct recipe *r); /* NULL is fine */
+bool recipe_draws(const struct recipe *r); /* some stage's pictures are a world's */
 /* A digest of all that the recipe says, in hexadecimal; of equal recipes the same, however they are spelled. */
 int recipe_hash(const struct recipe *r, char out[65]);
 /* Weights of a mix by name into out[count]; left alone when the recipe names none. */

@@ -27,8 +27,9 @@ static int look_at(struct stage_run *r, int pictures, struct train_score *out)
 {
     struct exec e = {.pool = r->t->pool};
     float one = 1;
-    int batches = 0;
-    for (; out->pictures < pictures; out->pictures += stage_micro_rows(r), batches++) {
+    double whole = 0;
+    r->end = (uint64_t)pictures < r->samples ? (uint64_t)pictures : r->samples;
+    while ((uint64_t)out->pictures < r->end) {
         struct train_graph *g;
         TRY(r->task->fill(r, (uint64_t)out->pictures, &g));
         g->share->data = &one;
@@ -37,10 +38,12 @@ static int look_at(struct stage_run *r, int pictures, struct train_score *out)
         out->seconds += (double)(seam_now_ns() - start) / 1e9;
         if (r->task->count)
             r->task->count(g, out);
-        out->loss += g_f32(g->loss)[0];
+        out->loss += g_f32(g->loss)[0] * (g->weight / g->nominal);
+        whole += g->weight / g->nominal;
+        out->pictures += g->rows;
     }
-    if (batches)
-        out->loss /= batches;
+    if (whole > 0)
+        out->loss /= whole;
     return r->task->measure ? r->task->measure(r, pictures, out) : 0;
 }
 
@@ -85,9 +88,10 @@ static int scores_of(struct trainer *t, const struct recipe_stage *s, json_t *ou
     int pictures = (int)t->recipe->test_pictures;
     if (s->told < 1) {
         TRY(train_evaluate(t, s, SCENE_TEST, 0, pictures, &sc));
-        json_object_set_new(out, "test", score_json(&sc));
+        if (sc.pictures)
+            json_object_set_new(out, "test", score_json(&sc));
     }
-    if (t->source.world.row->tell && s->told_tokens) {
+    if (t->source.world.row && t->source.world.row->tell && s->told_tokens) {
         TRY(train_evaluate(t, s, SCENE_TEST, 1, pictures, &sc));
         json_object_set_new(out, "text", score_json(&sc));
     }
@@ -136,7 +140,7 @@ int train_write_scores(struct trainer *t, const char *folder)
     json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:o}", "recipe", t->recipe->name, "recipe_hash", hash, "seed", (json_int_t)t->recipe->seed,
                           "parameters", (json_int_t)t->model->n_values, "stages", stages);
     json_t *reading = NULL;
-    if (rc >= 0 && t->model->family->sight)
+    if (rc >= 0 && t->model->family->sight && t->source.world.row) /* it asks about pictures of the world */
         rc = train_measure_reading(t, folder, &reading);
     if (reading)
         json_object_set_new(o, "prefill", reading);

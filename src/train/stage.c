@@ -5,7 +5,8 @@
 #include "base/err.h"
 #include "train/trainer.h"
 
-const struct train_task *const train_tasks[] = {&train_task_questions, &train_task_contrast, &train_task_masked, NULL};
+const struct train_task *const train_tasks[] = {&train_task_questions, &train_task_conversations, &train_task_contrast,
+                                                &train_task_masked, NULL};
 
 /* ---- who learns how ------------------------------------------------------------------------ */
 
@@ -20,27 +21,64 @@ static bool in_use(const struct trainer *t, const struct recipe_stage *s, const 
     return true;
 }
 
-static bool listed(const struct recipe_stage *s, const char *name)
+static bool in_stack(const struct nn_stack *s, const struct g_param *p, int *layer)
 {
-    bool found = false;
+    *layer = -1;
+    for (int r = 0; r < NN_ROLES; r++)
+        if (s->w[r] == p)
+            return true;
+    for (int i = 0; i < s->facts.layers && s->layer; i++)
+        for (int r = 0; r < NN_ROLES; r++)
+            if (s->layer[i][r] == p) {
+                *layer = i;
+                return true;
+            }
+    return false;
+}
+
+/* What families name in ways of their own: the tower; what joins it to the decoder; the decoder's layers that look at pictures
+ * beside the sequence; the rest of the decoder. */
+static const char *part_of(const struct model *m, const struct g_param *p)
+{
+    int layer;
+    if (in_stack(&m->vision, p, &layer))
+        return "tower";
+    if (!in_stack(&m->text, p, &layer))
+        return "connector";
+    return layer >= 0 && nn_looks(&m->text.facts, layer) ? "cross" : "llm";
+}
+
+static bool is_of(const struct model *m, const struct g_param *p, const char *name)
+{
+    return !strcmp(part_of(m, p), name) || span_starts(span_str(p->name), span_str(name));
+}
+
+static bool listed(const struct model *m, const struct recipe_stage *s, const struct g_param *p)
+{
+    bool found = s->learn_count == 0;
     for (uint32_t k = 0; k < s->learn_count; k++)
-        found = found || span_starts(span_str(name), span_str(s->learn[k]));
+        found = found || is_of(m, p, s->learn[k]);
     return found;
 }
 
-static float share_of_rate(const struct recipe_stage *s, const char *name)
+static float share_of_rate(const struct model *m, const struct recipe_stage *s, const struct g_param *p)
 {
     for (uint32_t k = 0; k < s->parts_count; k++)
-        if (span_starts(span_str(name), span_str(s->parts[k].name)))
+        if (is_of(m, p, s->parts[k].name))
             return s->parts[k].lr / s->lr;
     return 1;
+}
+
+bool stage_learns(const struct model *m, const struct recipe_stage *s, const struct g_param *p)
+{
+    return listed(m, s, p) && share_of_rate(m, s, p) > 0;
 }
 
 void stage_set_learning(struct trainer *t, const struct recipe_stage *s)
 {
     for (int i = 0; i < t->model->n_params; i++) {
         struct g_param *p = t->model->params[i];
-        p->trainable = listed(s, p->name) && in_use(t, s, p) && share_of_rate(s, p->name) > 0;
+        p->trainable = p->grad && in_use(t, s, p) && stage_learns(t->model, s, p);
     }
     /* weights that no output reads get no gradient and must not be decayed either */
     const struct nn_stack *v = &t->model->vision;
@@ -51,7 +89,7 @@ void stage_set_learning(struct trainer *t, const struct recipe_stage *s)
         if (stacks[i]->facts.waves)
             stacks[i]->w[NN_pos_w]->trainable = false;
     for (int i = 0; t->optim && i < t->optim->n; i++)
-        t->optim->slots[i].rate = share_of_rate(s, t->optim->slots[i].whole->name);
+        t->optim->slots[i].rate = share_of_rate(t->model, s, t->optim->slots[i].whole);
 }
 
 void stage_frozen_digest(const struct trainer *t, struct digest *out)
@@ -60,9 +98,9 @@ void stage_frozen_digest(const struct trainer *t, struct digest *out)
     digest_begin(&all);
     for (int i = 0; i < t->model->n_params; i++) {
         const struct g_param *p = t->model->params[i];
-        size_t n;
-        if (!p->trainable && shape_count(&p->shape, &n) >= 0)
-            digest_update(&all, p->data, n * sizeof(float));
+        size_t n, bytes;
+        if (!p->trainable && shape_count(&p->shape, &n) >= 0 && dtype_bytes(p->dt, n, &bytes) >= 0)
+            digest_update(&all, p->data, bytes);
     }
     digest_end(&all, out);
 }
@@ -98,7 +136,7 @@ int stage_task(const struct recipe_stage *s, const struct train_task **out)
 int stage_open(struct trainer *t, const struct recipe_stage *s, bool learn, enum scene_split split, struct stage_run *out)
 {
     *out = (struct stage_run){.t = t, .s = s, .source = t->source, .learn = learn, .split = split, .told = s->told,
-                              .micro = learn && s->accumulate > 1 ? s->accumulate : 1};
+                              .samples = UINT64_MAX, .micro = learn && s->accumulate > 1 ? s->accumulate : 1};
     if (s->batch % out->micro)
         return err_set(NUN_EFORMAT, "stage %s: batch %u is not a multiple of accumulate %u", s->name, s->batch, out->micro);
     TRY(stage_task(s, &out->task));
@@ -124,6 +162,31 @@ void stage_close(struct stage_run *r)
     if (r->task && r->task->close)
         r->task->close(r);
     *r = (struct stage_run){0};
+}
+
+void stage_graph_use(struct stage_run *r, struct train_graph *g)
+{
+    enum { KEPT = 8 };
+    const size_t most = (size_t)2 << 30; /* bytes of all but the first */
+    size_t bytes = 0;
+    int n = 0;
+    for (struct train_graph **at = &r->graphs; *at; at = &(*at)->next)
+        if (*at == g) {
+            *at = g->next;
+            break;
+        }
+    g->next = r->graphs;
+    r->graphs = g;
+    for (struct train_graph **at = &g->next; *at;) {
+        struct train_graph *old = *at;
+        bytes += old->plan ? old->plan->memory_bytes + old->plan->scratch_bytes : 0;
+        if (++n < KEPT && bytes <= most) {
+            at = &old->next;
+            continue;
+        }
+        *at = old->next;
+        graph_drop(r, old);
+    }
 }
 
 int stage_graph_begin(struct stage_run *r, struct train_graph **out)

@@ -5,8 +5,11 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "models/tags.h"
+#include "runtime/engine.h"
 #include "train/start.h"
+#include "train/talk.h"
 #include "train/trainer.h"
 
 enum { CORPUS_PICTURES = 3000, VOCAB = 512 };
@@ -98,12 +101,11 @@ static int make_random(struct trainer *t, json_t *config)
 /* Does it learn in any stage? What never does needs no gradient and no state. */
 static bool learns(const struct g_param *p, void *arg)
 {
-    const struct recipe *r = arg;
-    for (uint32_t i = 0; i < r->stages_count; i++)
-        for (uint32_t k = 0; k < r->stages[i].learn_count; k++)
-            if (span_starts(span_str(p->name), span_str(r->stages[i].learn[k])))
-                return true;
-    return false;
+    const struct trainer *t = arg;
+    bool any = false;
+    for (uint32_t i = 0; i < t->recipe->stages_count; i++)
+        any = any || stage_learns(t->model, &t->recipe->stages[i], p);
+    return any;
 }
 
 /* Side of the pictures that the config's tower takes; 0: it says none. */
@@ -126,9 +128,47 @@ static int config_of(const struct recipe *r, json_t **out)
     return json_load_file_limited(path, out);
 }
 
+const char *train_folder(const struct trainer *t)
+{
+    return from_folder(t->recipe) ? t->recipe->model : t->recipe->tokenizer;
+}
+
+static bool talks(const struct recipe *r)
+{
+    for (uint32_t i = 0; i < r->stages_count; i++)
+        if (r->stages[i].data_count)
+            return true;
+    return false;
+}
+
+/* What the random weights are made for is as the config says it: the folder's tokenizer has to fit. */
+static int make_talker(struct trainer *t, json_t *config)
+{
+    if (!recipe_draws(t->recipe))
+        TRY(from_folder(t->recipe) ? model_load(t->recipe->model, &t->model) : model_init(config, t->recipe->seed, &t->model));
+    if (!recipe_draws(t->recipe) && !from_folder(t->recipe))
+        TRY(start_apply(t->model, t->recipe));
+    if ((int)tokenizer_vocab_size(t->tokenizer) > nn_ids(&t->model->text.facts))
+        log_warn("the tokenizer has %zu ids, the model %d", tokenizer_vocab_size(t->tokenizer), nn_ids(&t->model->text.facts));
+    return engine_open_prompts(t->model, train_folder(t), &t->prompts);
+}
+
+/* Stages that learn from files alone: no world, and whatever tokens the folder's template writes. */
+static int make_from_files(struct trainer *t, json_t *config)
+{
+    if (!from_folder(t->recipe) && !t->recipe->tokenizer)
+        return err_set(NUN_EFORMAT, "recipe %s: conversations need a folder with tokenizer, chat template and processor: `tokenizer`, or "
+                                    "`model` itself", t->recipe->name);
+    TRY(make_tokenizer(t));
+    TRY(make_talker(t, config));
+    return model_make_trainable(t->model, learns, t);
+}
+
 static int make_all(struct trainer *t, json_t *config)
 {
     int side;
+    if (!recipe_draws(t->recipe))
+        return make_from_files(t, config);
     TRY(side_of(config, t->recipe->model, &side));
     TRY(world_open(t->recipe->world, t->recipe->seed, side, &t->source.world));
     TRY(make_tokenizer(t));
@@ -136,7 +176,11 @@ static int make_all(struct trainer *t, json_t *config)
     if (side)
         TRY(make_processor(t, side));
     TRY(from_folder(t->recipe) ? model_load(t->recipe->model, &t->model) : make_random(t, config));
-    return model_make_trainable(t->model, learns, t->recipe);
+    if (talks(t->recipe) && !train_folder(t))
+        return err_set(NUN_EFORMAT, "recipe %s: conversations need a folder with tokenizer, chat template and processor", t->recipe->name);
+    if (talks(t->recipe))
+        TRY(make_talker(t, config));
+    return model_make_trainable(t->model, learns, t);
 }
 
 int train_make_parts(struct trainer *t)
@@ -145,5 +189,7 @@ int train_make_parts(struct trainer *t)
     TRY(config_of(t->recipe, &config));
     int rc = make_all(t, config);
     json_decref(config);
+    if (rc >= 0)
+        rc = talk_check(t);
     return rc;
 }

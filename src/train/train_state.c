@@ -8,16 +8,19 @@
 #include "base/log.h"
 #include "train/trainer.h"
 
+#define BASE " base " /* in the facts of a checkpoint: the digest of weights that it does not have */
+
 static int emit_weights(void *arg, struct sink *out)
 {
     const struct trainer *t = arg;
-    size_t n = (size_t)t->model->n_params;
-    struct st_item *items = mem_calloc(MEM_TRAIN, n, sizeof *items);
+    size_t n = 0;
+    struct st_item *items = mem_calloc(MEM_TRAIN, (size_t)t->model->n_params, sizeof *items);
     if (!items)
         return NUN_ENOMEM;
-    for (size_t i = 0; i < n; i++) {
+    for (int i = 0; i < t->model->n_params; i++) {
         const struct g_param *p = t->model->params[i];
-        items[i] = (struct st_item){.name = p->name, .dtype = DT_F32, .shape = p->shape, .data = p->data};
+        if (p->grad) /* the others are where they came from, and the facts of the checkpoint say which they were */
+            items[n++] = (struct st_item){.name = p->name, .dtype = DT_F32, .shape = p->shape, .data = p->data};
     }
     int rc = st_write_to(out, items, n, NULL);
     mem_free(items);
@@ -72,7 +75,9 @@ int train_save(struct trainer *t)
 {
     struct ckpt *c;
     struct buf text;
-    uint64_t bytes = t->model->n_values * 4 * 3 + (1 << 20);
+    uint64_t bytes = 1 << 20;
+    for (int i = 0; i < t->optim->n; i++)
+        bytes += t->optim->slots[i].count * 4 * 3;
     TRY(ckpt_begin(t->store, t->at.step, bytes, &c));
     buf_init(&text, MEM_TRAIN, 16u << 20);
     int rc = position_json(t, &text);
@@ -91,9 +96,9 @@ int train_save(struct trainer *t)
         ckpt_abort(c);
         return rc;
     }
-    char facts[64];
-    snprintf(facts, sizeof facts, "%s seed %llu", t->recipe->name, (unsigned long long)t->recipe->seed);
-    return ckpt_commit(c, &(struct ckpt_facts){.data_fingerprint = t->source.world.row->name, .config_hash = facts});
+    char facts[CKPT_TEXT];
+    snprintf(facts, sizeof facts, "%.48s seed %llu" BASE "%s", t->recipe->name, (unsigned long long)t->recipe->seed, t->base);
+    return ckpt_commit(c, &(struct ckpt_facts){.data_fingerprint = t->source.world.row ? t->source.world.row->name : "files", .config_hash = facts});
 }
 
 static int read_tensor(const struct safetensors *st, const char *name, const struct shape *shape, float *to)
@@ -112,7 +117,8 @@ static int read_weights(struct trainer *t, const char *path)
     int rc = 0;
     for (int i = 0; rc >= 0 && i < t->model->n_params; i++) {
         struct g_param *p = t->model->params[i];
-        rc = read_tensor(st, p->name, &p->shape, (float *)(uintptr_t)p->data);
+        if (p->grad)
+            rc = read_tensor(st, p->name, &p->shape, (float *)(uintptr_t)p->data);
     }
     st_close(st);
     return rc;
@@ -172,6 +178,10 @@ int train_resume(struct trainer *t)
     int rc = ckpt_latest(t->store, &info);
     if (rc)
         return rc;
+    const char *base = strstr(info.config_hash, BASE);
+    if (base && strcmp(base + strlen(BASE), t->base))
+        return err_set(NUN_EFORMAT, "%s: it was made over frozen weights of digest %s, here they are %s", info.path, base + strlen(BASE),
+                       t->base);
     TRY(path_join(path, sizeof path, info.path, "model.safetensors"));
     TRY(read_weights(t, path));
     TRY(path_join(path, sizeof path, info.path, "optimizer.safetensors"));

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/seam.h"
 #include "kernels/peak.h"
+#include "runtime/engine.h"
 
 enum { BAD_STEPS_MAX = 10 };
 
@@ -59,14 +60,15 @@ static int forward_backward(struct trainer *t, struct stage_run *run, struct ste
 {
     optim_zero_grad(t->optim);
     struct exec e = {.pool = t->pool, .seed = t->recipe->seed, .step = t->at.step};
-    double loss = 0, rows = (double)stage_micro_rows(run);
+    double loss = 0;
     *whole = 0;
-    for (uint32_t m = 0; m < run->micro; m++) {
+    run->end = t->at.seen + run->s->batch;
+    for (uint64_t at = t->at.seen; at < run->end;) {
         struct train_graph *g;
-        TRY(run->task->fill(run, t->at.seen + (uint64_t)((double)m * rows), &g));
-        float share = run->micro == 1 ? 1 : (float)(g->weight / g->nominal);
-        if (run->micro == 1 && !(g->weight > 0))
-            share = 0;
+        TRY(run->task->fill(run, at, &g));
+        bool alone = g->rows == (int)run->s->batch;
+        float share = alone ? g->weight > 0 : (float)(g->weight / g->nominal);
+        at += (uint64_t)g->rows;
         g->share->data = &share;
         TRY(exec_run(g->plan, &e));
         loss += (double)g_f32(g->loss)[0] * share;
@@ -84,7 +86,7 @@ static int step(struct trainer *t, struct stage_run *run, struct step_result *r)
     const struct recipe_stage *s = run->s;
     double whole;
     TRY(forward_backward(t, run, r, &whole));
-    double mean = run->micro > 1 && whole > 0 ? 1 / whole : 1;
+    double mean = whole > 0 ? 1 / whole : 1;
     r->norm = optim_grad_norm(t->optim) * mean;
     uint64_t planned = s->schedule_pictures ? (s->schedule_pictures + s->batch - 1) / s->batch : stage_steps(s);
     r->rate = recipe_rate(s, t->at.stage_step, planned);
@@ -106,7 +108,7 @@ static int step(struct trainer *t, struct stage_run *run, struct step_result *r)
     optim_step(t->optim, all, factor, t->pool);
     if (run->task->settle)
         run->task->settle(run);
-    return model_pack(t->model, train_compute(t), true, t->pool);
+    return model_pack_learnt(t->model, train_compute(t), t->pool);
 }
 
 /* ---- telling ------------------------------------------------------------------------------- */
@@ -154,6 +156,8 @@ static int score_line(struct trainer *t, const struct recipe_stage *s, char *lin
     struct train_score sc;
     int pictures = t->recipe->eval_pictures ? (int)t->recipe->eval_pictures : 96;
     TRY(train_evaluate(t, s, SCENE_VAL, s->told, pictures, &sc));
+    if (!sc.pictures)
+        return 0;
     snprintf(line, cap, "loss %.4f", sc.loss);
     buf_printf(&t->log, "{\"step\": %llu, \"eval_loss\": %.6f", (unsigned long long)t->at.step, sc.loss);
     for (int k = 0; k < SCENE_KIND_COUNT; k++)
@@ -185,13 +189,13 @@ static int one_step(struct trainer *t, struct stage_run *run)
     t->at.stage_step++;
     t->at.seen += s->batch;
     log_step(t, &r, seconds);
-    char line[512];
+    char line[512] = "";
     bool last = t->at.stage_step == stage_steps(s), scored = due(t->at.step, t->recipe->eval_every) || last;
     if (scored)
         TRY(score_line(t, s, line, sizeof line));
     if (last && t->recipe->test_pictures)
         TRY(train_score_stage(t, s));
-    int stop = tell(t, &r, seconds, scored ? line : NULL);
+    int stop = tell(t, &r, seconds, line[0] ? line : NULL);
     bool enough = t->options->stop_after && t->at.step - t->started_step >= t->options->stop_after;
     if ((due(t->at.step, t->recipe->save_every) || stop || enough || last) && train_save(t) < 0)
         log_warn("checkpoint of step %llu not written: %s; training goes on", (unsigned long long)t->at.step, nun_error());
@@ -244,12 +248,23 @@ static int make_optim(struct trainer *t)
     return rc;
 }
 
+/* Before any stage sets who learns: of all that never does. */
+static void digest_base(struct trainer *t)
+{
+    struct digest d;
+    char hex[65];
+    stage_frozen_digest(t, &d);
+    digest_hex(&d, hex);
+    snprintf(t->base, sizeof t->base, "%.16s", hex);
+}
+
 static int open_run(struct trainer *t)
 {
     TRY(pool_create(t->options->threads, &t->pool));
     buf_init(&t->log, MEM_TRAIN, 256u << 20);
     buf_init(&t->scores, MEM_TRAIN, 16u << 20);
     TRY(train_make_parts(t));
+    digest_base(t);
     TRY(make_optim(t));
     for (uint32_t i = 0; i < t->recipe->stages_count; i++)
         t->total_steps += stage_steps(&t->recipe->stages[i]);
@@ -294,6 +309,7 @@ int train_run(struct recipe *recipe, const struct nun_train_options *options)
     int rc = run(&t);
     ckpt_close(t.store);
     optim_free(t.optim);
+    engine_close_prompts(t.prompts);
     model_free(t.model);
     tokenizer_free(t.tokenizer);
     world_close(&t.source.world);

@@ -28,6 +28,7 @@ struct trainer {
     struct model *model;
     struct tokenizer *tokenizer;
     struct optim *optim;
+    struct nun_model *prompts;  /* makes prompts of conversations, as serving does; NULL: there are none */
     struct pool *pool;
     struct ckpt_store *store;
     struct batch_source source;
@@ -38,6 +39,7 @@ struct trainer {
     int bad_steps;              /* non-finite, in a row */
     struct buf log;             /* lines of this run, written with each checkpoint */
     struct buf scores;          /* a line of JSON for each stage that is done: scores.h */
+    char base[17];              /* digest of the weights that never learn, which no checkpoint has */
     double peak;                /* FLOP/s of this machine in the compute format; 0 unknown */
 };
 
@@ -58,7 +60,7 @@ struct train_graph {
     double weight;              /* what the loss is a mean over; 0: there is nothing to learn */
     double nominal;             /* that of a full micro-batch */
     int64_t tokens, placeholders, side_rows; /* of all rows: without padding; of pictures; beside */
-    int rows;
+    int rows;                   /* samples: the next micro-batch begins behind them */
     void *own;                  /* the task's */
 };
 
@@ -95,6 +97,8 @@ struct stage_run {
     bool learn;
     enum scene_split split;
     float told;                  /* share of micro-batches told in words */
+    uint64_t end;                /* the sample behind the last one of the step */
+    uint64_t samples;            /* that there are, for evaluation; UINT64_MAX: endless */
     uint32_t micro;              /* micro-batches a step */
     struct train_graph *graphs;
     void *own;                   /* the task's */
@@ -110,7 +114,11 @@ enum gemm_format train_compute(const struct trainer *t);
 int stage_graph_begin(struct stage_run *r, struct train_graph **out);
 /* Behind building: loss is made an output, with its backward when learning, and planned. */
 int stage_graph_end(struct stage_run *r, struct train_graph *g, struct g_tensor *loss);
+/* g becomes the first; of those behind it few are kept. */
+void stage_graph_use(struct stage_run *r, struct train_graph *g);
 
+/* Does it learn in this stage, by its name or its part: tower, connector, cross, llm? */
+bool stage_learns(const struct model *m, const struct recipe_stage *s, const struct g_param *p);
 /* Which parameters learn, and each at which share of the stage's rate. */
 void stage_set_learning(struct trainer *t, const struct recipe_stage *s);
 /* What must not change: a digest of all frozen weights. */
@@ -127,10 +135,14 @@ struct g_tensor *questions_logits(const struct train_graph *g);
 /* Its micro-batch of one shape, not yet filled: pictures of the sides, or told in words. */
 int questions_graph(struct stage_run *r, bool told, int width, int height, struct train_graph **out);
 
+extern const struct train_task train_task_conversations; /* task_conversations.c: of files, packed into rows of tokens */
+
 /* ---- parts of the trainer -------------------------------------------------------------------- */
 
 /* train_parts.c: tokenizer, processor, world and model of a recipe. */
 int train_make_parts(struct trainer *t);
+/* The folder whose tokenizer, template and processor are those of conversations. */
+const char *train_folder(const struct trainer *t);
 /* train_state.c */
 int train_save(struct trainer *t);
 int train_resume(struct trainer *t); /* 1 when there is no checkpoint */
