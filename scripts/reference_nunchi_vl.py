@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Makes tests/data/nunchi_vl/: small random models of every way in which nunchi_vl sees, and what they compute.
 
-  reference_nunchi_vl.py [FOLDER]
+  reference_nunchi_vl.py [FOLDER [NAME...]]
 
 The decoder, its gated layers of cross-attention, connectors, masks and the order of rows are written here once more, in
-PyTorch and by the page docs/nunchi-vl.md, not by the C code; towers and the image processor are those of transformers. Needs
+PyTorch and by the page docs/nunchi-vl.md, not by the C code; towers, blocks of connectors with queries and the image processor
+are those of transformers. With FOLDER NAME... only these. Needs
 torch, transformers, tokenizers, safetensors, PIL. The numbers are float32's.
 """
 # SPDX-License-Identifier: MIT
@@ -19,8 +20,10 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import (CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model, GotOcr2ImageProcessor, SiglipVisionConfig,
-                          SiglipVisionModel)
+from transformers import (Blip2QFormerConfig, Blip2QFormerModel, CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model,
+                          GotOcr2ImageProcessor, SiglipVisionConfig, SiglipVisionModel)
+from transformers.models.idefics2.configuration_idefics2 import Idefics2PerceiverConfig
+from transformers.models.idefics2.modeling_idefics2 import Idefics2PerceiverResampler
 
 SIDE, HIDDEN, STEPS = 56, 32, 8
 TEXT = dict(model_type="nunchi_vl_text", hidden_size=HIDDEN, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
@@ -40,6 +43,13 @@ FOLDERS = {
     "patches-beside": dict(paradigm="cross", connector="average_pool", tile_tags="none", vision_config=None, image_size=SIDE, patch_size=14,
                            cross=[0]),
     "hybrid-box": dict(paradigm="hybrid", connector="average_pool", tile_tags="box", vision_config=DINO, image_size=SIDE, cross=[1]),
+    "perceiver": dict(paradigm="cross", connector="perceiver", tile_tags="box", vision_config=None, image_size=SIDE, patch_size=14, cross=[1],
+                      queries=3, connector_layers=2, connector_heads=4),
+    "qformer": dict(paradigm="decoder", connector="qformer", tile_tags="2d", vision_config=SIGLIP, queries=5, connector_layers=2,
+                    connector_heads=2, connector_norm_eps=1e-5),
+    "hybrid-linear": dict(paradigm="hybrid", connector="linear", tile_tags="2d", vision_config=None, image_size=SIDE, patch_size=28, cross=[0]),
+    "hybrid-queries": dict(paradigm="hybrid", connector="perceiver", tile_tags="none", vision_config=CLIP, cross=[1], queries=2,
+                           connector_layers=1, connector_heads=2),
 }
 TOWERS = {"siglip_vision_model": (SiglipVisionConfig, SiglipVisionModel, ""), "clip_vision_model": (CLIPVisionConfig, CLIPVisionModel, ""),
           "dinov2": (Dinov2Config, Dinov2Model, "dinov2.")}
@@ -91,7 +101,7 @@ def make_config(spec, words):
     config.update({k: v for k, v in spec.items() if k != "cross"})
     if "cross" in spec:
         text["cross_attention_layers"] = spec["cross"]
-    if spec["paradigm"] == "hybrid":
+    if spec["paradigm"] == "hybrid" and spec["tile_tags"] != "none":
         places = [(k, 0) for k in range(MOST)] if spec["tile_tags"] == "1d" else [(k % MOST, k // MOST) for k in range(MOST * MOST)]
         config["tile_tag_ids"] = [words.encode(tag(spec["tile_tags"], x, y, x + 1)).ids for x, y in places]
     config["text_config"] = text
@@ -122,6 +132,27 @@ def make_tower(config, weights):
     return tower
 
 
+def make_blocks(config, weights):
+    """Of connectors with queries."""
+    kind, layers, heads = config["connector"], config.get("connector_layers"), config.get("connector_heads")
+    if kind == "perceiver":
+        blocks = Idefics2PerceiverResampler(Idefics2PerceiverConfig(
+            hidden_act="silu", hidden_size=HIDDEN, rms_norm_eps=TEXT["rms_norm_eps"], resampler_n_latents=config["queries"],
+            resampler_depth=layers, resampler_n_heads=heads, resampler_head_dim=HIDDEN // heads, num_key_value_heads=heads,
+            attn_implementation="eager"))
+    elif kind == "qformer":
+        blocks = Blip2QFormerModel(Blip2QFormerConfig(
+            hidden_act="gelu", hidden_size=HIDDEN, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * HIDDEN,
+            cross_attention_frequency=1, encoder_hidden_size=HIDDEN, layer_norm_eps=config["connector_norm_eps"]))
+        weights["connector.queries"] = torch.randn(1, config["queries"], HIDDEN)
+    else:
+        return None
+    state = {k: spread(v.shape, k) for k, v in blocks.state_dict().items() if v.is_floating_point()}
+    blocks.eval().load_state_dict(state)
+    weights.update({f"connector.{kind}.{k}": v for k, v in state.items()})
+    return blocks
+
+
 def block_shapes(prefix, cross):
     h, kv, d, inner = HIDDEN, 16, 8, TEXT["intermediate_size"]
     attention = "cross_attn" if cross else "self_attn"
@@ -137,13 +168,13 @@ def block_shapes(prefix, cross):
 def make_weights(config):
     text, vision = config["text_config"], config["vision_config"]
     width = vision["hidden_size"] if vision else 3 * config["patch_size"] ** 2
-    two = config["connector"] in ("mlp", "pixel_shuffle")
+    two = config["connector"] in ("mlp", "pixel_shuffle", "qformer")
     shapes = {"language_model.model.embed_tokens.weight": (text["vocab_size"], HIDDEN), "language_model.model.norm.weight": (HIDDEN,),
               "connector.linear_1.weight": (HIDDEN, width * (4 if config["connector"] == "pixel_shuffle" else 1)),
               "connector.linear_1.bias": (HIDDEN,)}
     if two:
         shapes.update({"connector.linear_2.weight": (HIDDEN, HIDDEN), "connector.linear_2.bias": (HIDDEN,)})
-    if not vision and config["paradigm"] != "decoder":
+    if not vision and (config["paradigm"] != "decoder" or "queries" in config):
         shapes["connector.positions"] = ((SIDE // config["patch_size"]) ** 2, width)
     if not text["tie_word_embeddings"]:
         shapes["language_model.lm_head.weight"] = (text["vocab_size"], HIDDEN)
@@ -161,6 +192,7 @@ class Model:
         self.c, self.t = config, config["text_config"]
         self.w = make_weights(config)
         self.tower = make_tower(config["vision_config"], self.w)
+        self.blocks = make_blocks(config, self.w)
 
     def linear(self, name, x):
         return F.linear(x, self.w[name + ".weight"], self.w.get(name + ".bias"))
@@ -192,6 +224,11 @@ class Model:
             x = x.reshape(n, side // s, s, side // s, s, width).permute(0, 1, 3, 2, 4, 5).reshape(n, (side // s) ** 2, s * s, width)
             x = x.flatten(2) if kind == "pixel_shuffle" else x.mean(2)
         x = self.linear("connector.linear_1", x.reshape(n, -1, x.shape[-1]))
+        if kind == "perceiver":
+            return self.blocks(x, torch.ones(x.shape[:2]))
+        if kind == "qformer":
+            seen = self.blocks(query_embeds=self.w["connector.queries"].expand(n, -1, -1), encoder_hidden_states=x).last_hidden_state
+            return self.linear("connector.linear_2", seen)
         return self.linear("connector.linear_2", F.gelu(x)) if "connector.linear_2.weight" in self.w else x
 
     def heads(self, x, n):
@@ -269,7 +306,7 @@ class Model:
                 parts = []
                 for k in range(max(1, n - 1)):
                     x, y = k % p["columns"], k // p["columns"]
-                    tag_ids = self.c["tile_tag_ids"][k if self.c["tile_tags"] == "1d" else y * MOST + x]
+                    tag_ids = self.c.get("tile_tag_ids", [[]] * MOST * MOST)[k if self.c["tile_tags"] == "1d" else y * MOST + x]
                     parts += [self.w["language_model.model.embed_tokens.weight"][tag_ids], tiles[k]]
                 beside.append(torch.cat(parts))
                 begin, marks = marks[0], marks[each:]
@@ -349,5 +386,5 @@ def make(root, name, spec):
 if __name__ == "__main__":
     with torch.no_grad():
         target = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent.parent / "tests/data/nunchi_vl")
-        for folder_name, folder_spec in FOLDERS.items():
-            make(target, folder_name, folder_spec)
+        for folder_name in sys.argv[2:] or FOLDERS:
+            make(target, folder_name, FOLDERS[folder_name])

@@ -172,6 +172,7 @@ struct nun_picture_measure {
     bool overview;                     /* the whole picture beside the grid */
     int tile_width, tile_height;
     size_t tokens, position;
+    size_t beside;                     /* rows beside the sequence, for layers that look at them */
     bool encoded;
 };
 int nun_timeline_picture(const struct nun_timeline *t, size_t i, struct nun_picture_measure *out);

@@ -8,9 +8,10 @@
 
 static json_t *picture_json(const struct nun_picture_measure *p)
 {
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:i, s:I, s:I}", "width", p->width, "height", p->height, "frames", p->frames,
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:i, s:I, s:I, s:I}", "width", p->width, "height", p->height, "frames", p->frames,
                      "tiles", p->tiles, "columns", p->columns, "rows", p->rows, "overview", p->overview, "tile_width", p->tile_width,
-                     "tile_height", p->tile_height, "tokens", (json_int_t)p->tokens, "position", (json_int_t)p->position);
+                     "tile_height", p->tile_height, "tokens", (json_int_t)p->tokens, "position", (json_int_t)p->position,
+                     "beside", (json_int_t)p->beside);
 }
 
 static void print_picture(size_t i, const struct nun_picture_measure *p)
@@ -23,7 +24,10 @@ static void print_picture(size_t i, const struct nun_picture_measure *p)
     else
         printf(" as %d tiles of %d x %d (%d x %d%s)", p->tiles, p->tile_width, p->tile_height, p->columns, p->rows,
                p->overview ? " and the whole" : "");
-    printf(": %zu tokens\n", p->tokens);
+    printf(": %zu tokens", p->tokens);
+    if (p->beside)
+        printf(", %zu rows beside the text", p->beside);
+    printf("\n");
 }
 
 static void print_memory(const struct nun_measure *m)

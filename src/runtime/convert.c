@@ -10,6 +10,7 @@
 #include "formats/json.h"
 #include "models/gguf_model.h"
 #include "models/random_model.h"
+#include "models/tags.h"
 #include "nunchi/tools.h"
 #include "text/chat.h"
 #include "text/tok_to_gguf.h"
@@ -331,13 +332,22 @@ PUBLIC const char *nun_convert_type(size_t i, const char **doc) { return gguf_mi
 PUBLIC const char *nun_init_shape(size_t i, const char **doc) { return random_model_shape(i, doc); }
 
 /* 256 bytes and two ends: every text has ids, whatever the size of the vocabulary. */
-static int byte_tokenizer(const char *folder)
+static int byte_tokenizer(struct tokenizer **out)
 {
     static const struct tok_special ends[] = {{"<s>", TOK_BOS}, {"</s>", TOK_EOS}};
-    struct tokenizer *t;
-    TRY(tokenizer_train_bpe(NULL, 0, &(struct tok_train){.vocab_size = 258, .special = ends, .n_special = 2}, &t));
-    int rc = tokenizer_save(t, folder);
-    tokenizer_free(t);
+    return tokenizer_train_bpe(NULL, 0, &(struct tok_train){.vocab_size = 258, .special = ends, .n_special = 2}, out);
+}
+
+static int write_folder(json_t *config, const char *shape, const char *folder, uint64_t seed, enum dtype dt, struct pool *pool)
+{
+    struct tokenizer *tok;
+    TRY(byte_tokenizer(&tok));
+    int rc = tags_fit(config, shape, tok);
+    if (rc >= 0)
+        rc = random_model_write(config, seed, dt, folder, pool);
+    if (rc >= 0)
+        rc = tokenizer_save(tok, folder);
+    tokenizer_free(tok);
     return rc;
 }
 
@@ -348,11 +358,11 @@ static int make_folder(const char *shape, const char *folder, uint64_t seed, enu
     TRY(file_exists(shape) ? json_load_file_limited(shape, &config) : random_model_config(shape, &config));
     int rc = pool_create(threads, &pool);
     if (rc >= 0) {
-        rc = random_model_write(config, seed, dt, folder, pool);
+        rc = write_folder(config, shape, folder, seed, dt, pool);
         pool_free(pool);
     }
     json_decref(config);
-    return rc < 0 ? rc : byte_tokenizer(folder);
+    return rc;
 }
 
 PUBLIC int nun_init_model(const char *shape, const char *out, uint64_t seed, const struct nun_convert_options *options)

@@ -9,7 +9,7 @@ static void tell_picture(const struct placed *at, struct nun_picture_measure *ou
     *out = (struct nun_picture_measure){
         .width = p->width, .height = p->height, .frames = p->frames, .tiles = p->tiles, .columns = p->columns, .rows = p->rows,
         .overview = p->overview >= 0, .tile_width = p->tile_width, .tile_height = p->tile_height, .tokens = (size_t)at->picture->n_tokens,
-        .position = (size_t)at->at, .encoded = at->picture->features != NULL};
+        .position = (size_t)at->at, .beside = (size_t)at->picture->side.shown, .encoded = at->picture->features != NULL};
 }
 
 int nun_timeline_picture(const struct nun_timeline *t, size_t i, struct nun_picture_measure *out)

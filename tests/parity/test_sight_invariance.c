@@ -21,7 +21,8 @@ static const char *const folders[] = {
     "llava", "vipllava", "llava-next", "llava-onevision", "video-llava", "gemma3", "paligemma", "qwen2-vl", "qwen2-5-vl", "qwen3-vl",
     "internvl2", "internvl-hf", "nvlm-d", "pixtral", "mistral3", "idefics2", "idefics3", "smolvlm", "blip2", "instructblip", "fuyu",
     "tests/data/nunchi_vl/decoder", "tests/data/nunchi_vl/cross", "tests/data/nunchi_vl/hybrid", "tests/data/nunchi_vl/patches",
-    "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box", "tests/data/phi3v",
+    "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box", "tests/data/nunchi_vl/perceiver",
+    "tests/data/nunchi_vl/qformer", "tests/data/nunchi_vl/hybrid-linear", "tests/data/nunchi_vl/hybrid-queries", "tests/data/phi3v",
 };
 enum { FOLDERS = sizeof folders / sizeof folders[0], STEPS = 6, CASES = 3, PICTURES = 4, PATH = 512 };
 

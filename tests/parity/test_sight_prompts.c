@@ -22,7 +22,8 @@ static const char *const folders[] = {
     "idefics2", "idefics3", "smolvlm", "fuyu", "blip2", "instructblip",
     "mllama",
     "tests/data/nunchi_vl/decoder", "tests/data/nunchi_vl/cross", "tests/data/nunchi_vl/hybrid", "tests/data/nunchi_vl/patches",
-    "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box", "tests/data/phi3v",
+    "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box", "tests/data/nunchi_vl/perceiver",
+    "tests/data/nunchi_vl/qformer", "tests/data/nunchi_vl/hybrid-linear", "tests/data/nunchi_vl/hybrid-queries", "tests/data/phi3v",
 };
 enum { FOLDERS = sizeof folders / sizeof folders[0], PARTS = 32, MESSAGES = 8, PATH = 512 };
 

@@ -93,7 +93,9 @@ int main(void)
                                            "idefics2", "idefics3", "smolvlm", "blip2", "instructblip", "fuyu",
                                            "tests/data/nunchi_vl/decoder", "tests/data/nunchi_vl/cross",
                                            "tests/data/nunchi_vl/hybrid", "tests/data/nunchi_vl/patches",
-                                           "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box", "tests/data/phi3v"};
+                                           "tests/data/nunchi_vl/patches-beside", "tests/data/nunchi_vl/hybrid-box",
+                                           "tests/data/nunchi_vl/perceiver", "tests/data/nunchi_vl/qformer",
+                                           "tests/data/nunchi_vl/hybrid-linear", "tests/data/nunchi_vl/hybrid-queries", "tests/data/phi3v"};
     enum { FAMILIES = sizeof families / sizeof families[0] };
     struct CMUnitTest tests[FAMILIES + 2] = {cmocka_unit_test(dump), cmocka_unit_test(wrong_model)};
     for (size_t i = 0; i < FAMILIES; i++)
