@@ -73,8 +73,9 @@ static json_t *score_json(const struct train_score *sc)
     for (int k = 0; k < SCENE_KIND_COUNT; k++)
         if (sc->asked[k])
             json_object_set_new(kinds, scene_kind_names[k],
-                                json_pack("{s:i,s:i,s:i,s:i}", "asked", sc->asked[k], "right", sc->right[k], "fine_asked",
-                                          sc->fine_asked[k], "fine_right", sc->fine_right[k]));
+                                json_pack("{s:i,s:i,s:i,s:i,s:f,s:f,s:f,s:f}", "asked", sc->asked[k], "right", sc->right[k], "fine_asked",
+                                          sc->fine_asked[k], "fine_right", sc->fine_right[k], "tokens", sc->tokens[k], "nats", sc->nats[k],
+                                          "fine_tokens", sc->fine_tokens[k], "fine_nats", sc->fine_nats[k]));
     json_t *o = json_pack("{s:f,s:o}", "loss", sc->loss, "kinds", kinds);
     for (int i = 0; i < sc->measures; i++)
         json_object_set_new(o, sc->measure[i].name, json_real(sc->measure[i].count > 0 ? sc->measure[i].sum / sc->measure[i].count : 0));

@@ -96,6 +96,14 @@ static const char *gain_cell(struct study_results *r, const struct study_members
     return v == m->baseline ? "0" : cell_gain(&r->arena, study_gain(r, v, m->baseline, s));
 }
 
+static const char *loss_cell(struct study_results *r, const struct study_members *m, const struct study_variant *v, struct study_slice s)
+{
+    struct study_estimate e = study_loss(r, v, s);
+    return !e.n                        ? "-"
+           : e.how == INTERVAL_STUDENT ? arena_printf(&r->arena, "%.3f [%.3f, %.3f]", e.mean, e.low, e.high)
+                                       : arena_printf(&r->arena, "%.3f", e.mean);
+}
+
 /* A row of that slice, where any of the variants was asked such questions. */
 static void slice_row(struct study_results *r, const struct study_members *m, struct study_grid *g, const char *name, struct study_slice s,
                       cell_of *cell)
@@ -118,7 +126,7 @@ static void slice_rows(struct study_results *r, const struct study_members *m, s
         slice_row(r, m, g, r->kinds[k], (struct study_slice){r->kinds[k], PART_ALL}, cell);
 }
 
-static void part_rows(struct study_results *r, const struct study_members *m, struct study_grid *g)
+static void part_rows(struct study_results *r, const struct study_members *m, struct study_grid *g, cell_of *cell)
 {
     static const struct { enum study_part part; const char *name; } parts[] = {{PART_FINE, "fine"}, {PART_COARSE, "coarse"}};
     head(g, "questions", m);
@@ -129,7 +137,7 @@ static void part_rows(struct study_results *r, const struct study_members *m, st
             fine += study_accuracy(r, m->at[i], (struct study_slice){kind, PART_FINE}).n;
         for (size_t p = 0; fine && p < sizeof parts / sizeof *parts; p++)
             slice_row(r, m, g, arena_printf(&r->arena, "%s, %s", kind ? kind : "all", parts[p].name),
-                      (struct study_slice){kind, parts[p].part}, accuracy_cell);
+                      (struct study_slice){kind, parts[p].part}, cell);
     }
 }
 
@@ -192,10 +200,15 @@ int study_grids(struct study_results *r, const struct study_members *m, struct s
     TRY(grid_start(a, &out[1], "Differences", note ? note : "", columns, kinds));
     slice_rows(r, m, &out[1], gain_cell);
     TRY(grid_start(a, &out[2], "Fine and coarse questions", "per cent right", columns, kinds));
-    part_rows(r, m, &out[2]);
+    part_rows(r, m, &out[2], accuracy_cell);
     TRY(grid_start(a, &out[3], "What it costs", "means over seeds; measured figures depend on the machine and the hour", columns,
                    (int)study_costs_count + 1));
     cost_rows(r, m, &out[3]);
+    static const char lower[] = "cross-entropy of the right answers after the last stage, nats a token: less is better";
+    TRY(grid_start(a, &out[5], "Loss", lower, columns, kinds));
+    slice_rows(r, m, &out[5], loss_cell);
+    TRY(grid_start(a, &out[6], "Loss, fine and coarse", lower, columns, kinds));
+    part_rows(r, m, &out[6], loss_cell);
     TRY(grid_start(a, &out[4], "Stage by stage",
                    "per cent right, shown the picture and told in words what is in it: text-only ability before and after", 5, stages));
     stage_rows(r, m, &out[4]);

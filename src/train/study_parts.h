@@ -78,7 +78,11 @@ int study_state(const struct study_run *r, const char *hex, enum study_state *ou
 
 enum { STUDY_KINDS = 32, STUDY_STAGES = 65 };
 struct study_count { double right, asked; };
-struct study_kind { char name[32]; double asked, right, fine_asked, fine_right; };
+struct study_kind {
+    char name[32];
+    double asked, right, fine_asked, fine_right; /* answers */
+    double tokens, nats, fine_tokens, fine_nats; /* of the right answers, and their cross-entropy */
+};
 struct study_asked {
     bool there;
     double loss;
@@ -129,6 +133,9 @@ struct study_estimate study_gain(const struct study_results *r, const struct stu
 struct study_estimate study_stage_accuracy(const struct study_results *r, const struct study_variant *v, const char *stage,
                                            bool text);
 
+/* Cross-entropy of the right answers after the last stage, nats a token: it tells models apart that answer few questions right. */
+struct study_estimate study_loss(const struct study_results *r, const struct study_variant *v, struct study_slice s);
+
 /* One number of a run that is not a share: rows of a table. */
 struct study_cost {
     const char *key, *title;
@@ -148,7 +155,7 @@ struct study_grid {
 struct study_members { const struct study_variant **at; int n; const struct study_variant *baseline; };
 int study_members_of(struct study_results *r, const struct study_group *g, struct study_members *out);
 const char *study_label(const struct study_spec *s);
-enum { STUDY_GRIDS = 5 };
+enum { STUDY_GRIDS = 7 };
 /* The tables of one group, in the order of the report; a grid without rows is left out. */
 int study_grids(struct study_results *r, const struct study_members *m, struct study_grid out[STUDY_GRIDS]);
 

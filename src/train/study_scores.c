@@ -22,7 +22,11 @@ static int read_kind(const char *name, const json_t *o, const char *place, struc
         NUMBER(struct study_kind, "asked", asked, 2e9),
         NUMBER(struct study_kind, "right", right, 2e9),
         NUMBER(struct study_kind, "fine_asked", fine_asked, 2e9),
-        NUMBER(struct study_kind, "fine_right", fine_right, 2e9)};
+        NUMBER(struct study_kind, "fine_right", fine_right, 2e9),
+        NUMBER(struct study_kind, "tokens", tokens, 1e15),
+        NUMBER(struct study_kind, "nats", nats, 1e300),
+        NUMBER(struct study_kind, "fine_tokens", fine_tokens, 1e15),
+        NUMBER(struct study_kind, "fine_nats", fine_nats, 1e300)};
     if (strlen(name) >= sizeof out->name)
         return err_set(NUN_ELIMIT, "%s: kind \"%s\" has over %zu letters", place, name, sizeof out->name - 1);
     TRY(json_read(o, place, "", ROWS(rows), out, &strict));

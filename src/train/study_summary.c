@@ -41,6 +41,12 @@ static struct study_estimate accuracy(const struct study_results *r, const struc
     return study_accuracy(r, v, s);
 }
 
+static struct study_estimate loss(const struct study_results *r, const struct study_variant *v, const struct study_variant *base,
+                                  struct study_slice s)
+{
+    return study_loss(r, v, s);
+}
+
 static void set_slice(json_t *o, const char *name, struct study_estimate e)
 {
     if (e.n)
@@ -86,6 +92,7 @@ static json_t *variant(const struct study_results *r, const struct study_variant
             json_array_append_new(seeds, json_integer((json_int_t)r->plan->seeds[k]));
     json_object_set_new(o, "seeds", seeds);
     json_object_set_new(o, "right", slices(r, v, NULL, accuracy));
+    json_object_set_new(o, "loss", slices(r, v, NULL, loss));
     json_object_set_new(o, "stages", stages(r, v));
     for (size_t c = 0; c < study_costs_count; c++) {
         struct study_estimate e = study_cost_of(r, v, &study_costs[c]);

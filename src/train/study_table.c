@@ -162,6 +162,30 @@ struct study_estimate study_gain(const struct study_results *r, const struct stu
     return e;
 }
 
+static double loss_of(const struct study_scores *s, struct study_slice slice)
+{
+    double tokens = 0, nats = 0;
+    const struct study_asked *a = &s->stage[s->n_stages - 1].test;
+    for (int i = 0; i < a->n; i++) {
+        const struct study_kind *k = &a->kind[i];
+        if (slice.kind && strcmp(slice.kind, k->name) != 0)
+            continue;
+        tokens += slice.part == PART_ALL ? k->tokens : slice.part == PART_FINE ? k->fine_tokens : k->tokens - k->fine_tokens;
+        nats += slice.part == PART_ALL ? k->nats : slice.part == PART_FINE ? k->fine_nats : k->nats - k->fine_nats;
+    }
+    return tokens > 0 ? nats / tokens : NAN;
+}
+
+struct study_estimate study_loss(const struct study_results *r, const struct study_variant *v, struct study_slice s)
+{
+    double loss[64];
+    int n = 0;
+    for (uint32_t k = 0; k < r->plan->n_seeds; k++)
+        if (v->by_seed[k] && !isnan(loss_of(v->by_seed[k], s)))
+            loss[n++] = loss_of(v->by_seed[k], s);
+    return study_mean(loss, n);
+}
+
 struct study_estimate study_stage_accuracy(const struct study_results *r, const struct study_variant *v, const char *stage, bool text)
 {
     struct study_count c[64] = {{0, 0}};

@@ -1,6 +1,7 @@
 /* The task "questions": pictures of a world and questions about them, many behind each picture, cross-entropy on the
  * answers. Some micro-batches may be told in words instead, so that a decoder keeps what it could do without eyes. */
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -247,13 +248,18 @@ static int fill(struct stage_run *r, uint64_t first, struct train_graph **out)
     return 0;
 }
 
-static int arg_max(const float *x, int n)
+/* A token of an answer behind those before it: is it the likeliest, and what does it cost? */
+static bool likeliest(const float *x, int n, int label, double *nats)
 {
     int best = 0;
+    double sum = 0;
     for (int i = 1; i < n; i++)
         if (x[i] > x[best])
             best = i;
-    return best;
+    for (int i = 0; i < n; i++)
+        sum += exp((double)(x[i] - x[best]));
+    *nats += log(sum) + (double)x[best] - (double)x[label];
+    return best == label;
 }
 
 /* Teacher-forced, so that an answer counts as right exactly when greedy decoding would give it. */
@@ -266,14 +272,19 @@ static void count(const struct train_graph *g, struct train_score *out)
         for (int q = 0; q < b->answers[p]; q++) {
             const struct batch_answer *a = &b->answer[p * b->shape.questions + q];
             bool right = true;
-            for (int i = 0; i < a->count && right; i++) {
+            double nats = 0;
+            for (int i = 0; i < a->count; i++) {
                 size_t row = (size_t)p * (size_t)R + (size_t)(a->first + i);
-                right = arg_max(g_f32(logits) + row * (size_t)V, V) == b->labels[row];
+                right = likeliest(g_f32(logits) + row * (size_t)V, V, b->labels[row], &nats) && right;
             }
             out->asked[a->kind]++;
             out->right[a->kind] += right;
             out->fine_asked[a->kind] += a->fine;
             out->fine_right[a->kind] += a->fine && right;
+            out->tokens[a->kind] += a->count;
+            out->nats[a->kind] += nats;
+            out->fine_tokens[a->kind] += a->fine ? a->count : 0;
+            out->fine_nats[a->kind] += a->fine ? nats : 0;
         }
 }
 

@@ -156,6 +156,8 @@ struct train_measure { const char *name; double sum, count; };
 struct train_score {
     int asked[SCENE_KIND_COUNT], right[SCENE_KIND_COUNT];
     int fine_asked[SCENE_KIND_COUNT], fine_right[SCENE_KIND_COUNT]; /* of these, about what only tiles show */
+    double tokens[SCENE_KIND_COUNT], nats[SCENE_KIND_COUNT];        /* of the right answers, and their cross-entropy */
+    double fine_tokens[SCENE_KIND_COUNT], fine_nats[SCENE_KIND_COUNT];
     double loss, seconds;        /* seconds of computing */
     int pictures;
     struct train_measure measure[8];

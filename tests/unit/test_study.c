@@ -211,6 +211,8 @@ static void changes_to_no_recipe_are_refused(void **state)
 
 /* ---- runs ------------------------------------------------------------------------------------- */
 
+#define NO_TOKENS ", \"tokens\": 0, \"nats\": 0, \"fine_tokens\": 0, \"fine_nats\": 0"
+
 /* Scores that name and seed decide: B is 10 of 100 better at counting, and each seed adds one. */
 static void write_scores(const struct recipe *r)
 {
@@ -222,15 +224,16 @@ static void write_scores(const struct recipe *r)
              "{\"name\": \"start\", \"pictures\": 0, \"steps\": 0, \"seconds\": 0, \"flops_per_picture\": 0, \"pictures_per_s\": 0, "
              "\"tokens_per_s\": 0, \"sequence_tokens\": 0, \"picture_tokens\": 0, \"side_rows\": 0, \"memory_bytes\": 0, \"learnt\": [], "
              "\"scores\": {\"test\": {\"loss\": 5, \"kinds\": {\"count\": {\"asked\": 100, \"right\": 0, \"fine_asked\": 0, "
-             "\"fine_right\": 0}}}, \"text\": {\"loss\": 2, \"kinds\": {\"count\": {\"asked\": 100, \"right\": 77, \"fine_asked\": 0, "
-             "\"fine_right\": 0}}}}},"
+             "\"fine_right\": 0" NO_TOKENS "}}}, \"text\": {\"loss\": 2, \"kinds\": {\"count\": {\"asked\": 100, \"right\": 77, \"fine_asked\": 0, "
+             "\"fine_right\": 0" NO_TOKENS "}}}}},"
              "{\"name\": \"end\", \"pictures\": 4, \"steps\": 1, \"seconds\": 2, \"flops_per_picture\": 3e9, \"pictures_per_s\": 2, "
              "\"tokens_per_s\": 50, \"sequence_tokens\": 20, \"picture_tokens\": 9, \"side_rows\": 0, \"memory_bytes\": 5000000, "
              "\"learnt\": [\"language_model.\"], \"scores\": {\"test\": {\"loss\": 1.5, \"kinds\": {"
-             "\"count\": {\"asked\": 100, \"right\": %d, \"fine_asked\": 50, \"fine_right\": 10}, "
-             "\"text\": {\"asked\": 100, \"right\": 50, \"fine_asked\": 0, \"fine_right\": 0}}}}}], "
+             "\"count\": {\"asked\": 100, \"right\": %d, \"fine_asked\": 50, \"fine_right\": 10, \"tokens\": 100, "
+             "\"nats\": %d, \"fine_tokens\": 40, \"fine_nats\": 80}, "
+             "\"text\": {\"asked\": 100, \"right\": 50, \"fine_asked\": 0, \"fine_right\": 0" NO_TOKENS "}}}}}], "
              "\"prefill\": {\"pictures_per_s\": 7, \"tokens\": 24, \"seconds_to_first_token\": 0.1}}",
-             r->name, (int)r->seed, right);
+             r->name, (int)r->seed, right, 200 - right);
     check_ok(file_write_durable(path, text, strlen(text)));
 }
 
@@ -354,6 +357,8 @@ static void the_report_says_what_was_counted(void **state)
     holds(md, "| count | 0 | +10.0 [-3.8, +23.3] |");
     holds(md, "| count, fine | 20.0 [11.2, 33.0] |");
     holds(md, "| count, coarse | 63.0 [50.3, 75.7] |");
+    holds(md, "| count | 1.585 [1.521, 1.649] | 1.485 [1.421, 1.549] |"); /* 159 and 158, 149 and 148 nats of 100 tokens */
+    holds(md, "| count, fine | 2.000 [2.000, 2.000] |");
     holds(md, "| start | nothing | 0.0 [0.0, 3.7] | 77.0 [67.8, 84.2] |");
     holds(md, "| end | language_model. |");
     holds(md, "| training FLOPs a picture | 3 G | 3 G |");

@@ -1,6 +1,7 @@
 /* Whole trainings of a tiny model: the same bytes whatever the threads, the stops and the kills; frozen
  * parts untouched. Runs from the project's root. */
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -256,6 +257,20 @@ static json_t *scores(void)
     return o;
 }
 
+/* The loss of all tokens, once more from those of every kind. */
+static double loss_by_kind(const json_t *test)
+{
+    double nats = 0, tokens = 0;
+    const char *name;
+    const json_t *kind;
+    json_object_foreach(json_object_get(test, "kinds"), name, kind) {
+        nats += json_number_value(json_object_get(kind, "nats"));
+        tokens += json_number_value(json_object_get(kind, "tokens"));
+        assert_true(json_number_value(json_object_get(kind, "fine_tokens")) <= json_number_value(json_object_get(kind, "tokens")));
+    }
+    return nats / tokens;
+}
+
 /* What every stage leaves behind is written down, and a run that was stopped writes the same (but for its seconds). */
 static void scores_tell_every_stage(void **state)
 {
@@ -278,6 +293,8 @@ static void scores_tell_every_stage(void **state)
         assert_string_equal(json_string_value(json_object_get(a, "name")), names[i]);
         assert_true(json_equal(json_object_get(a, "scores"), json_object_get(b, "scores")));
         assert_true(json_equal(json_object_get(a, "flops_per_picture"), json_object_get(b, "flops_per_picture")));
+        const json_t *test = json_object_get(json_object_get(a, "scores"), "test");
+        assert_true(fabs(loss_by_kind(test) - json_number_value(json_object_get(test, "loss"))) < 1e-5);
     }
     const json_t *read = json_object_get(whole, "prefill");
     assert_true(json_number_value(json_object_get(read, "tokens")) > 16);
