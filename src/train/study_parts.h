@@ -67,8 +67,8 @@ struct study_plan {
 int study_plan_make(const struct nun_study_options *o, struct study_plan *out);
 void study_plan_free(struct study_plan *p);
 
-/* What a run is made from: its recipe and the files that the recipe's `model` names. Fails while that model is
- * not there yet. */
+/* What a run is made from: its recipe and the files that the recipe's `model`, `tokenizer`, `processor`, `start` and
+ * `data` name. Fails while one of them is not there yet. */
 int study_origin(const struct study_run *r, char hex[65]);
 enum study_state { STUDY_NEW, STUDY_BEGUN, STUDY_DONE };
 /* How far the run of that origin is. */

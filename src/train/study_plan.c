@@ -15,11 +15,15 @@ enum { EDITS_MAX = 64 + 64 + 8 };
 
 /* ---- one recipe ------------------------------------------------------------------------------- */
 
-/* With {study} as the study's folder. */
+/* With {study} as the study's folder, wherever it stands. */
 static const char *filled(struct arena *a, const char *edit, const char *dir)
 {
-    const char *at = strstr(edit, "{study}");
-    return at ? arena_printf(a, "%.*s%s%s", (int)(at - edit), edit, dir, at + strlen("{study}")) : edit;
+    const char *done = "", *at;
+    while (edit && done && (at = strstr(edit, "{study}"))) {
+        done = arena_printf(a, "%s%.*s%s", done, (int)(at - edit), edit, dir);
+        edit = at + strlen("{study}");
+    }
+    return done && *done ? arena_printf(a, "%s%s", done, edit) : done ? edit : NULL;
 }
 
 static int edits_of(const struct study_plan *p, const struct study_run *r, bool quick, struct arena *a, const char *edits[EDITS_MAX],
@@ -194,6 +198,24 @@ static int digest_folder(struct digest_state *d, const char *dir)
     return rc;
 }
 
+static int digest_input(struct digest_state *d, const char *path)
+{
+    return !path ? 0 : file_is_dir(path) ? digest_folder(d, path) : digest_file(d, path);
+}
+
+static int digest_inputs(struct digest_state *d, const struct recipe *r)
+{
+    TRY(digest_input(d, r->model));
+    TRY(digest_input(d, r->tokenizer));
+    TRY(digest_input(d, r->processor));
+    for (uint32_t i = 0; i < r->start_count; i++)
+        TRY(digest_input(d, r->start[i].from));
+    for (uint32_t k = 0; k < r->stages_count; k++)
+        for (uint32_t i = 0; i < r->stages[k].data_count; i++)
+            TRY(digest_input(d, r->stages[k].data[i].file));
+    return 0;
+}
+
 int study_origin(const struct study_run *r, char hex[65])
 {
     struct digest_state d;
@@ -202,7 +224,7 @@ int study_origin(const struct study_run *r, char hex[65])
     digest_begin(&d);
     TRY(digest_file(&d, r->recipe));
     TRY(recipe_load(r->recipe, &recipe));
-    int rc = file_is_dir(recipe->model) ? digest_folder(&d, recipe->model) : digest_file(&d, recipe->model);
+    int rc = digest_inputs(&d, recipe);
     recipe_free(recipe);
     digest_end(&d, &all);
     digest_hex(&all, hex);

@@ -290,22 +290,22 @@ static void finished_runs_are_kept(void **state)
     mem_free(again);
 }
 
-/* A run that stands on a shared one is made again with it. */
-static void what_is_shared_is_followed(void **state)
+/* A run that stands on a shared one, in whatever way, is made again with it. */
+static void follows_what_is_shared(const char *set)
 {
     struct nun_study_result r;
     fresh();
-    static const char text[] = TOP "shared:\n  - {name: base, recipe: tests/data/train/torture.yaml, set: [vocab = %d]}\n"
-                                   "variants:\n  - {name: a, groups: [g], recipe: tests/data/train/torture.yaml, "
-                                   "set: [\"model = '{study}/base/model'\"]}\n";
+    static const char text[] = TOP "shared:\n  - {name: base, recipe: tests/data/train/torture.yaml, set: [vocab = 270]}\n"
+                                   "variants:\n  - {name: a, groups: [g], recipe: tests/data/train/torture.yaml, set: [\"%s\"]}\n";
     char now[2048];
-    snprintf(now, sizeof now, text, 270);
+    snprintf(now, sizeof now, text, set);
     write_file(FILE_, now);
     trained = 0;
     check_ok(study(NULL, NULL, &r));
     assert_true(r.made == 3 && trained == 3);
     char *recipe = slurp(DIR "/out/recipes/a-s1.yaml");
-    holds(recipe, "model: '" DIR "/out/base/model'");
+    holds(recipe, DIR "/out/base/model");
+    assert_null(strstr(recipe, "{study}"));
     mem_free(recipe);
     check_ok(study(NULL, NULL, &r));
     assert_true(r.made == 0 && trained == 3);
@@ -315,6 +315,14 @@ static void what_is_shared_is_followed(void **state)
     check_ok(study(DIR "/elsewhere", NULL, &r));
     assert_int_equal(r.made, 3);
     assert_string_equal(r.report, DIR "/elsewhere/report.html");
+}
+
+static void what_is_shared_is_followed(void **state)
+{
+    follows_what_is_shared("model = '{study}/base/model'");
+    follows_what_is_shared("tokenizer = '{study}/base/model'");
+    follows_what_is_shared("processor = '{study}/base/model/config.json'");
+    follows_what_is_shared("start = [{from: '{study}/base/model', ours: x.}, {from: '{study}/base/model'}]");
 }
 
 static int stop_at_second(void *arg, const struct nun_study_progress *p)
