@@ -36,8 +36,9 @@ struct nun_train_options {
 int nun_train(const struct nun_train_options *options);
 /* Where a recipe puts things: copies of the paths, NUN_ELIMIT when one does not fit `cap` bytes. */
 int nun_recipe_paths(const char *recipe, char *output, char *runs, size_t cap);
-/* Does it learn from pictures of a world, in some stage? Else only from data on disk. */
-int nun_recipe_draws(const char *recipe, bool *out);
+/* The world whose questions its finished model answers, as a task of nun_eval; empty where no stage learns from any.
+ * NUN_ELIMIT when the name does not fit `cap` bytes. */
+int nun_recipe_world(const char *recipe, char *world, size_t cap);
 
 #ifdef __cplusplus
 }

@@ -67,13 +67,14 @@ static int on_step(void *arg, const struct nun_train_progress *p)
 
 /* ---- answers of the finished model ----------------------------------------------------------- */
 
-static int ask_samples(const char *model, const char *scratch, const char *report, int threads)
+static int ask_samples(const char *model, const struct nun_eval_options *eval, int threads)
 {
     struct nun_model *m;
+    struct nun_model_info info;
     struct nun_eval_result result;
     TRY(nun_model_open(model, &(struct nun_model_options){.threads = threads}, &m));
-    int rc = nun_eval(m, &(struct nun_eval_options){.task = nun_eval_task(0, NULL), .scratch = scratch, .count = 60,
-                                                    .questions = 4, .report = report}, &result);
+    nun_model_info(m, &info);
+    int rc = info.image_size ? nun_eval(m, eval, &result) : 0; /* a model that only reads sees none */
     nun_model_close(m);
     return rc;
 }
@@ -81,15 +82,18 @@ static int ask_samples(const char *model, const char *scratch, const char *repor
 /* samples.html beside report.html: pictures never seen in training, questions, and what the model says. */
 static int write_samples(struct cli *c, const struct nun_train_options *o)
 {
-    char output[4096], runs[4096], scratch[4200], report[4200];
+    char output[4096], runs[4096], scratch[4200], report[4200], world[64];
     TRY(nun_recipe_paths(o->recipe, output, runs, sizeof runs));
+    TRY(nun_recipe_world(o->recipe, world, sizeof world));
+    cli_say(c, "report: %s/report.html\n", runs);
+    if (!*world)
+        return 0;
     TRY(path_join(scratch, sizeof scratch, runs, "samples-XXXXXX"));
     TRY(path_join(report, sizeof report, runs, "samples.html"));
     if (!mkdtemp(scratch))
         return err_errno("%s", scratch);
-    int rc = ask_samples(o->output ? o->output : output, scratch, report, o->threads);
-    if (rc >= 0)
-        cli_say(c, "report: %s/report.html\n", runs);
+    const struct nun_eval_options eval = {.task = world, .scratch = scratch, .count = 60, .questions = 4, .report = report};
+    int rc = ask_samples(o->output ? o->output : output, &eval, o->threads);
     return file_remove_tree(scratch) < 0 && rc >= 0 ? NUN_EIO : rc;
 }
 
@@ -109,11 +113,8 @@ int cmd_train(struct cli *c)
     int rc = nun_train(&o);
     term_uncatch_interrupt();
     term_bar_end();
-    bool draws = false;
     if (rc >= 0)
-        rc = nun_recipe_draws(recipe, &draws);
-    if (rc >= 0)
-        return draws ? write_samples(c, &o) : 0;
+        return write_samples(c, &o);
     if (rc != NUN_ESTOP)
         return rc;
     cli_say(c, "%s and saved; --resume goes on from there\n", nun_error());

@@ -260,13 +260,17 @@ bool recipe_draws(const struct recipe *r)
     return false;
 }
 
-int nun_recipe_draws(const char *path, bool *out)
+int nun_recipe_world(const char *path, char *world, size_t cap)
 {
     struct recipe *r;
     TRY(recipe_load(path, &r));
-    *out = recipe_draws(r);
+    const char *name = "";
+    for (uint32_t i = 0; i < r->stages_count; i++)
+        if (!r->stages[i].data_count && (!r->stages[i].task || !strcmp(r->stages[i].task, "questions")))
+            name = r->world ? r->world : "scenes";
+    size_t n = (size_t)snprintf(world, cap, "%s", name);
     recipe_free(r);
-    return 0;
+    return n < cap ? 0 : err_set(NUN_ELIMIT, "%s: world: a name of %zu bytes", path, n);
 }
 
 int recipe_mix(const struct recipe_weight *rows, uint32_t n, const char *const *names, int count, float *out, const char *stage)
