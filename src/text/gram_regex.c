@@ -372,6 +372,16 @@ int regex_parse(struct gram_builder *b, struct span text, const char *place, str
 
 /* ---- a grammar of its own ------------------------------------------------------------------ */
 
+/* Up to here all members of a sequence are at its start: only ^ stands before. */
+static const struct gram_expr *start_of(const struct gram_expr *e)
+{
+    const struct gram_expr *found = e->last;
+    for (const struct gram_expr *c = e->kind == EX_SEQ ? e->last : NULL; c; c = c->prev)
+        if (c->kind != EX_EDGE || c->a)
+            found = c;
+    return found;
+}
+
 /* Anchors at the ends say what holds anyway; elsewhere they are refused. Depth as parsed. */
 static int drop_edges(struct gram_expr *e, bool first, bool last, const char *place)
 {
@@ -381,12 +391,11 @@ static int drop_edges(struct gram_expr *e, bool first, bool last, const char *pl
         e->kind = EX_EMPTY;
         return 0;
     }
-    bool ahead = e->kind != EX_REPEAT && first, behind = e->kind != EX_REPEAT && last;
+    const struct gram_expr *start = start_of(e);
+    bool ahead = false, behind = e->kind != EX_REPEAT && last;
     for (struct gram_expr *c = e->last; c; c = c->prev) {
-        bool is_first = ahead;
-        for (const struct gram_expr *before = e->kind == EX_SEQ && c->kind != EX_CLASS ? c->prev : NULL; before && is_first; before = before->prev)
-            is_first = before->kind == EX_EDGE && !before->a;
-        TRY(drop_edges(c, is_first, behind, place));
+        ahead = ahead || (c == start && e->kind != EX_REPEAT && first);
+        TRY(drop_edges(c, ahead, behind, place));
         behind = behind && (e->kind != EX_SEQ || c->kind == EX_EMPTY);
     }
     return 0;

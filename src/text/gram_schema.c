@@ -19,6 +19,11 @@ struct gram_expr *schema_ws(struct schema *s)
     return ex_rule(&s->b, s->ws);
 }
 
+int schema_steps(struct schema *s, size_t n)
+{
+    return limit_check(LIMIT_grammar_steps, s->steps += n, s->place);
+}
+
 /* ---- rules of sets ------------------------------------------------------------------------- */
 
 static int by_lit(const void *x, const void *y)
@@ -152,9 +157,10 @@ static uint32_t allowed_types(const struct branch *b)
     uint32_t types = b->types;
     for (const struct fact *f = b->facts; f; f = f->next) {
         uint32_t named = 0;
-        for (size_t i = 0; f->kind == FACT_ONE_OF && i < json_array_size(f->json); i++)
+        bool bars = f->kind == FACT_ONE_OF && !f->negative;
+        for (size_t i = 0; bars && i < json_array_size(f->json); i++)
             named |= schema_type_of(json_array_get(f->json, i));
-        if (f->kind == FACT_ONE_OF)
+        if (bars)
             types &= named | T_ARRAY | T_OBJECT;
     }
     return types;

@@ -48,6 +48,7 @@ struct schema {
     struct arena *arena;             /* the grammar's */
     const json_t *root;
     const char *place;
+    size_t steps;                    /* of unfolding, so far */
     bool standard;                   /* there is a $schema: to the letter */
     struct gram_vec homes;           /* schema_home */
     struct intern sets;              /* sets of literals: id i is rule `rule_of[i]` */
@@ -58,6 +59,8 @@ struct schema {
 
 /* NUN_EUNSUP, with the JSON path of `at` in the document and its keyword (NULL: the schema itself). */
 int schema_refuse(const struct schema *s, const json_t *at, const char *key, const char *why);
+/* Counts work: a limit once there is too much of it. */
+int schema_steps(struct schema *s, size_t n);
 /* The pending sentence with the same in front. */
 int schema_at(const struct schema *s, const json_t *at, const char *key, int code);
 /* A count: a whole number that is not negative. */

@@ -9,13 +9,12 @@ struct unfolding {
     struct schema *s;
     struct gram_vec open;        /* struct branch, still to do */
     struct branches *out;
-    size_t forks;
 };
 
 static int open_branch(struct unfolding *u, struct branch b)
 {
     TRY(limit_check(LIMIT_grammar_branches, u->open.n + u->out->list.n, u->s->place));
-    TRY(limit_check(LIMIT_grammar_steps, ++u->forks * 64, u->s->place));
+    TRY(schema_steps(u->s, 64));
     TRY(gram_vec_room(&u->open, 1, sizeof b));
     GRAM_AT(u->open, struct branch)[u->open.n++] = b;
     return 0;
@@ -332,20 +331,28 @@ static int not_const(struct place *p)
     return deny_with(p, p->value, LIT_NOT_CONST);
 }
 
+/* Numbers and strings stay together, in one fact. */
 static int not_enum(struct place *p)
 {
     struct branch b = *p->b;
     const json_t *v;
     size_t i;
-    json_array_foreach(p->value, i, v)
-        TRY(want(p->u->s, &b, v, LIT_NOT_CONST));
-    return open_branch(p->u, b);
+    json_array_foreach(p->value, i, v) {
+        uint32_t type = schema_type_of(v);
+        if (type & (T_ARRAY | T_OBJECT))
+            TRY(want(p->u->s, &b, v, LIT_NOT_CONST));
+        else if (!(type & (T_NUMBER | T_STRING)))
+            b.types &= ~type;
+    }
+    TRY(state(p->u->s, &b, (struct fact){.kind = FACT_ONE_OF, .negative = true, .json = p->value}));
+    return b.types ? open_branch(p->u, b) : 0;
 }
 
 static int not_all_of(struct place *p)
 {
     const json_t *v;
     size_t i;
+    TRY(list_of(p));
     json_array_foreach(p->value, i, v)
         TRY(deny_with(p, v, LIT_NOT));
     return 0;
@@ -356,6 +363,7 @@ static int not_any_of(struct place *p)
     struct branch b = *p->b;
     const json_t *v;
     size_t i;
+    TRY(list_of(p));
     json_array_foreach(p->value, i, v)
         TRY(want(p->u->s, &b, v, LIT_NOT));
     return open_branch(p->u, b);
@@ -707,25 +715,24 @@ static int fail_const(struct unfolding *u, struct branch *b, const json_t *v)
 }
 
 /* A literal that the branch has already seen says nothing new; its contrary ends the branch. */
-static bool known(const struct branch *b, struct lit lit, bool *contrary)
+static int look_up(struct unfolding *u, const struct branch *b, struct lit lit, bool *known, bool *contrary)
 {
-    *contrary = false;
-    for (const struct lit_node *n = b->done; n; n = n->next) {
-        if (n->lit.json != lit.json)
-            continue;
-        if (n->lit.kind == lit.kind)
-            return true;
-        *contrary |= (n->lit.kind ^ lit.kind) == 1;
+    size_t seen = 0;
+    *known = *contrary = false;
+    for (const struct lit_node *n = b->done; n && !*known; n = n->next, seen++) {
+        *known = n->lit.json == lit.json && n->lit.kind == lit.kind;
+        *contrary |= n->lit.json == lit.json && (n->lit.kind ^ lit.kind) == 1;
     }
-    return false;
+    return schema_steps(u->s, seen);
 }
 
 static int next_literal(struct unfolding *u, struct branch b)
 {
     struct lit_node *n = b.todo;
-    bool contrary;
+    bool known, contrary;
     b.todo = n->next;
-    if (known(&b, n->lit, &contrary))
+    TRY(look_up(u, &b, n->lit, &known, &contrary));
+    if (known)
         return looks_at_rest(&b) ? schema_refuse(u->s, n->lit.json, NULL, "it is used twice beside unevaluatedProperties or unevaluatedItems")
                                  : open_branch(u, b);
     if (contrary)

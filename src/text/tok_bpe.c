@@ -54,7 +54,9 @@ static bool resolve(const struct tokenizer *t, struct span l, struct span r, str
 
 /* "left right", or ["left", "right"], or as the readers of older files write it ["left", "right", rank]. Some
  * vocabularies have pieces with blanks in them: then the blank counts at which both sides and the whole are
- * pieces. */
+ * pieces, of the first so many. */
+enum { BLANKS = 256 };
+
 static int read_merge(const struct tokenizer *t, const json_t *m, size_t at, struct buf *room, struct merge *out)
 {
     struct span s = tok_json_str(m), l = tok_json_str(json_array_get(m, 0)), r = tok_json_str(json_array_get(m, 1));
@@ -64,8 +66,10 @@ static int read_merge(const struct tokenizer *t, const json_t *m, size_t at, str
     if (l.ptr && r.ptr && json_array_size(m) <= 3 && (!rank || json_is_integer(rank)) && value >= 0 &&
         value < INT32_MAX)
         found = resolve(t, l, r, room, out);
-    for (size_t i = 1; i < s.len && !found; i++)
+    for (size_t i = 1, blanks = 0; i < s.len && !found && blanks < BLANKS; i++) {
         found = s.ptr[i] == ' ' && resolve(t, span_of(s.ptr, i), span_from(s, i + 1), room, out);
+        blanks += s.ptr[i] == ' ';
+    }
     TRY(buf_error(room));
     out->rank = (uint32_t)value;
     if (found)
@@ -179,6 +183,8 @@ static int parse_switches(struct tokenizer *t, struct bpe *b, const json_t *o)
         return err_set(NUN_EFORMAT, "model.unk_token: \"%.*s\" is not in the vocabulary", (int)unk.len, unk.ptr);
     TRY(tok_json_span(o, "model", "continuing_subword_prefix", &b->prefix));
     TRY(tok_json_span(o, "model", "end_of_word_suffix", &b->suffix));
+    TRY(limit_check(LIMIT_affix_bytes, b->prefix.len, "model.continuing_subword_prefix"));
+    TRY(limit_check(LIMIT_affix_bytes, b->suffix.len, "model.end_of_word_suffix"));
     TRY(tok_copy(t, b->prefix, &b->prefix));
     TRY(tok_copy(t, b->suffix, &b->suffix));
     b->affixes = b->prefix.len || b->suffix.len;
@@ -300,7 +306,7 @@ static int spell(const struct tokenizer *t, struct tok_work *w, struct span text
     char *room = NULL;
     if (b->affixes && !(room = arena_alloc(&w->mem, b->prefix.len + b->suffix.len + 4)))
         return NUN_ENOMEM;
-    TRY(reserve_symbols(w, text.len + b->prefix.len * text.len + b->suffix.len));
+    TRY(reserve_symbols(w, text.len + (b->byte_fallback ? b->prefix.len * text.len + b->suffix.len : 0)));
     for (size_t i = 0, len; i < text.len; i += len) {
         uint32_t cp = 0;
         len = utf8_decode(text.ptr + i, text.len - i, &cp);

@@ -52,6 +52,7 @@ struct tok_work {
     struct tok_node *nodes;
     size_t nodes_cap;
     struct buf piece, joined; /* a decoder's: one piece's new text, all bytes as text */
+    int64_t credit;           /* steps of looking for pieces that are still paid for */
     unsigned flags;
 };
 
@@ -124,7 +125,11 @@ struct tok_added { struct span content; int32_t id; bool special, lstrip, rstrip
 /* Words by their bytes: edge (node, byte) -> x the next node; edge (node, TRIE_END) -> x the word's value. */
 struct tok_trie { struct tok_pairs next; uint32_t nodes; bool first[256]; };
 enum { TRIE_END = 256 };
+#define TRIE_NOWHERE UINT32_MAX
 int tok_trie_put(struct tok_trie *trie, struct span word, uint32_t value);
+uint32_t tok_trie_node(const struct tok_trie *trie, struct span start); /* where that start of words leads; 0: the root */
+/* The longest word from `node` on at the start of `text`: its length, or 0. `looked`: bytes that were looked at. */
+size_t tok_trie_longest(const struct tok_trie *trie, uint32_t node, struct span text, uint32_t *value, size_t *looked);
 void tok_trie_free(struct tok_trie *trie);
 
 struct tokenizer {
@@ -152,6 +157,10 @@ int tok_from_doc(json_t *doc, struct tokenizer **out); /* steals doc, also on fa
 int tok_work_begin(struct tok_work *w, const struct tokenizer *t, unsigned flags);
 void tok_work_again(struct tok_work *w); /* as after begin, memory kept */
 void tok_work_end(struct tok_work *w);
+/* Looking for pieces is paid for from a credit that grows with the text: a vocabulary and a text that would take more
+ * than linear time are an error instead of a hang. */
+void tok_earn(struct tok_work *w, size_t bytes);
+int tok_pay(struct tok_work *w, size_t steps);
 /* The model's id of a piece of ordinary text: no control tokens. -1 when there is none. */
 int32_t tok_model_id(const struct tokenizer *t, struct span piece);
 

@@ -333,23 +333,33 @@ static const struct tok_row rows[] = {
 };
 const struct tok_stage tok_normalizers = {"normalizer", "normalizers", rows};
 
+static int keep(struct tok_work *w, struct span in, struct span *out)
+{
+    char *kept = arena_strndup(&w->mem, in.len ? in.ptr : "", in.len);
+    *out = span_of(kept, in.len);
+    return kept ? 0 : NUN_ENOMEM;
+}
+
 int tok_normalize(const struct tok_steps *steps, struct tok_work *w, struct span in, struct span *out)
 {
-    struct buf b;
+    struct buf turns[2]; /* each step reads what the one before it wrote */
+    size_t most = LIMIT_OF(text_growth) * in.len + LIMIT_OF(token_bytes);
     int rc = 0;
-    buf_init(&b, MEM_TEXT, 4 * LIMIT_OF(text_bytes));
+    for (int i = 0; i < 2; i++)
+        buf_init(&turns[i], MEM_TEXT, most);
     for (size_t i = 0; rc == 0 && i < steps->n; i++) {
-        buf_reset(&b);
-        rc = steps->at[i].row->run.normalize(&steps->at[i], w, in, &b);
+        struct buf *b = &turns[i % 2];
+        buf_reset(b);
+        rc = steps->at[i].row->run.normalize(&steps->at[i], w, in, b);
         if (rc == 0)
-            rc = buf_error(&b);
-        char *kept = rc == 0 ? arena_strndup(&w->mem, buf_cstr(&b), b.len) : NULL;
-        if (rc == 0 && !kept)
-            rc = NUN_ENOMEM;
-        in = span_of(kept, b.len);
+            rc = buf_error(b);
+        in = buf_view(b);
     }
-    buf_free(&b);
-    if (rc == 0)
+    if (rc == 0 && !steps->n)
         *out = in;
+    else if (rc == 0)
+        rc = keep(w, in, out);
+    for (int i = 0; i < 2; i++)
+        buf_free(&turns[i]);
     return rc;
 }

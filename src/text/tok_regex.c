@@ -205,6 +205,14 @@ static int translate(struct xlate *x)
 
 /* ---- compilation ---- */
 
+/* What looks back far does so again at every character. */
+static int check_behind(const pcre2_code *code)
+{
+    uint32_t chars = 0;
+    pcre2_pattern_info(code, PCRE2_INFO_MAXLOOKBEHIND, &chars);
+    return limit_check(LIMIT_regex_behind, chars, "regex: characters looked back");
+}
+
 static int compile(struct span pattern, pcre2_code **out)
 {
     pcre2_general_context *heap = pcre2_general_context_create(pcre_alloc, pcre_free, NULL);
@@ -252,6 +260,8 @@ int tok_regex_compile(struct span pattern, struct tok_regex **out)
     int rc = translate(&x);
     if (rc == 0)
         rc = compile(span_of(buf_cstr(&x.out), x.out.len), &r->code);
+    if (rc == 0)
+        rc = check_behind(r->code);
     buf_free(&x.out);
     if (rc < 0) {
         tok_regex_free(r);

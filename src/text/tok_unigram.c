@@ -84,8 +84,11 @@ static void reach(struct tok_node *n, double score, size_t from, int32_t id)
 }
 
 /* Fill nodes[0..text.len]: all pieces from every character on, an unknown character where none is one long. */
-static void search(const struct tokenizer *t, const struct unigram *u, struct span text, struct tok_node *nodes)
+static int search(struct tok_work *w, const struct unigram *u, struct span text)
 {
+    const struct tokenizer *t = w->t;
+    struct tok_node *nodes = w->nodes;
+    tok_earn(w, text.len);
     nodes[0] = (struct tok_node){0, 0, 0};
     for (size_t i = 1; i <= text.len; i++)
         nodes[i].from = NOWHERE;
@@ -93,7 +96,8 @@ static void search(const struct tokenizer *t, const struct unigram *u, struct sp
         uint32_t cp, node = 0;
         bool single = false;
         len = tok_char_at(text, at, &cp);
-        for (size_t i = at; i < text.len; i++) {
+        size_t i = at;
+        for (; i < text.len; i++) {
             const struct tok_pair *edge = tok_pairs_get(&u->trie.next, node, (unsigned char)text.ptr[i]), *end;
             if (!edge)
                 break;
@@ -106,7 +110,9 @@ static void search(const struct tokenizer *t, const struct unigram *u, struct sp
         }
         if (!single)
             reach(&nodes[at + len], nodes[at].score + u->unk_score, at, u->unk);
+        TRY(tok_pay(w, i - at));
     }
+    return 0;
 }
 
 static int push_unknown(const struct unigram *u, struct span text, struct ids *out)
@@ -126,7 +132,7 @@ static int run_unigram(const struct tokenizer *t, struct tok_work *w, struct spa
 {
     const struct unigram *u = t->model_data;
     TRY(reserve(w, text.len + 1));
-    search(t, u, text, w->nodes);
+    TRY(search(w, u, text));
     for (size_t at = text.len; at > 0;) { /* turn the links round: nodes[a].from becomes where the piece ends */
         size_t from = w->nodes[at].from;
         w->nodes[from].score = (double)at;

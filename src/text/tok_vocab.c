@@ -106,6 +106,7 @@ int tok_added_add(struct tokenizer *t, const struct tok_added *a, const char *pa
     if (known >= 0 && known != a->id)
         return err_set(NUN_EFORMAT, "%s: \"%.*s\" has the id %d here and %d before", path, (int)a->content.len,
                        a->content.ptr, a->id, known);
+    TRY(limit_check(LIMIT_added_bytes, a->content.len, path));
     TRY(tok_vocab_put(t, a->content, a->id, path, &e));
     e->special = e->special || a->special;
     if (e->added)
@@ -174,22 +175,36 @@ void tok_trie_free(struct tok_trie *trie)
     tok_pairs_free(&trie->next);
 }
 
-/* The longest word at the start of `text`: its length, or 0. */
-static size_t trie_longest(const struct tok_trie *trie, struct span text, uint32_t *value)
+uint32_t tok_trie_node(const struct tok_trie *trie, struct span start)
 {
-    size_t len = 0;
     uint32_t node = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        const struct tok_pair *edge = tok_pairs_get(&trie->next, node, (unsigned char)text.ptr[i]);
+    for (size_t i = 0; i < start.len; i++) {
+        const struct tok_pair *edge = tok_pairs_get(&trie->next, node, (unsigned char)start.ptr[i]);
+        if (!edge)
+            return TRIE_NOWHERE;
+        node = edge->x;
+    }
+    return node;
+}
+
+size_t tok_trie_longest(const struct tok_trie *trie, uint32_t node, struct span text, uint32_t *value, size_t *looked)
+{
+    size_t len = 0, i = 0;
+    *looked = 0;
+    if (node == TRIE_NOWHERE || !text.len || (!node && !trie->first[(unsigned char)*text.ptr]))
+        return 0;
+    for (; i < text.len; i++) {
+        const struct tok_pair *edge = tok_pairs_get(&trie->next, node, (unsigned char)text.ptr[i]), *end;
         if (!edge)
             break;
         node = edge->x;
-        const struct tok_pair *end = tok_pairs_get(&trie->next, node, TRIE_END);
+        end = tok_pairs_get(&trie->next, node, TRIE_END);
         if (end) {
             len = i + 1;
             *value = end->x;
         }
     }
+    *looked = i;
     return len;
 }
 
@@ -277,9 +292,11 @@ int tok_added_cut(const struct tokenizer *t, struct tok_work *w, const struct to
 {
     struct span s = in.text;
     size_t done = 0;
+    tok_earn(w, s.len);
     for (size_t i = 0; trie->next.n && i < s.len;) {
         uint32_t which;
-        size_t len = trie->first[(unsigned char)s.ptr[i]] ? trie_longest(trie, span_from(s, i), &which) : 0;
+        size_t looked, len = tok_trie_longest(trie, 0, span_from(s, i), &which, &looked);
+        TRY(tok_pay(w, looked));
         if (!len) {
             i++;
             continue;
@@ -309,7 +326,8 @@ size_t tokenizer_find_special(const struct tokenizer *t, struct span text, size_
     for (size_t i = 0; i < text.len; i++)
         for (int k = 0; k < 2; k++) {
             uint32_t which;
-            *len = tries[k]->first[(unsigned char)text.ptr[i]] ? trie_longest(tries[k], span_from(text, i), &which) : 0;
+            size_t looked;
+            *len = tok_trie_longest(tries[k], 0, span_from(text, i), &which, &looked);
             if (*len && t->vocab[t->added[which].id].special)
                 return i;
         }

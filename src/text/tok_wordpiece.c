@@ -3,8 +3,9 @@
 #include "text/tok_int.h"
 
 struct words {
-    struct span prefix; /* of pieces inside a word */
-    size_t max_chars, longest; /* longest: bytes of the longest piece */
+    struct tok_trie trie; /* WordPiece only */
+    uint32_t inner;       /* node of the prefix that pieces inside a word have */
+    size_t max_chars;
     int32_t unk;
 };
 
@@ -17,21 +18,32 @@ static int parse_words(struct tokenizer *t, const json_t *o, const char *path)
     t->model_data = m;
     m->max_chars = 100;
     TRY(tok_json_span(o, path, "unk_token", &unk));
-    TRY(tok_json_span(o, path, "continuing_subword_prefix", &m->prefix));
-    TRY(tok_copy(t, m->prefix, &m->prefix));
     TRY(tok_json_size(o, path, "max_input_chars_per_word", &m->max_chars));
     m->unk = unk.ptr ? tokenizer_id_of(t, unk) : -1;
     if (unk.ptr && m->unk < 0)
         return err_set(NUN_EFORMAT, "%s.unk_token: \"%.*s\" is not in the vocabulary", path, (int)unk.len, unk.ptr);
+    return 0;
+}
+
+static int parse_wordpiece(struct tokenizer *t, const json_t *o, const char *path)
+{
+    struct span prefix = {0};
+    TRY(parse_words(t, o, path));
+    struct words *m = t->model_data;
     for (size_t i = 0; i < t->n_vocab; i++)
-        if (t->vocab[i].in_model && t->vocab[i].text.len > m->longest)
-            m->longest = t->vocab[i].text.len;
+        if (t->vocab[i].text.len && tok_model_id(t, t->vocab[i].text) == (int32_t)i)
+            TRY(tok_trie_put(&m->trie, t->vocab[i].text, (uint32_t)i));
+    TRY(tok_json_span(o, path, "continuing_subword_prefix", &prefix));
+    m->inner = tok_trie_node(&m->trie, prefix);
     return 0;
 }
 
 static void free_words(struct tokenizer *t)
 {
-    mem_free(t->model_data);
+    struct words *m = t->model_data;
+    if (m)
+        tok_trie_free(&m->trie);
+    mem_free(m);
 }
 
 static int push_unk(const struct words *m, struct span text, struct ids *out)
@@ -49,39 +61,22 @@ static size_t count_chars(struct span s)
     return n;
 }
 
-/* The longest piece at `at`: its id and end, or -1. `room` holds the prefix and the longest piece. */
-static int32_t longest_piece(const struct tokenizer *t, const struct words *m, struct span text, size_t at, char *room, size_t *end)
-{
-    size_t pre = at ? m->prefix.len : 0, len = text.len - at < m->longest ? text.len - at : m->longest;
-    memcpy(room, m->prefix.ptr, pre);
-    memcpy(room + pre, text.ptr + at, len);
-    for (; len > 0; len--) {
-        bool cut = at + len < text.len && ((unsigned char)text.ptr[at + len] & 0xc0) == 0x80;
-        int32_t id = cut ? -1 : tok_model_id(t, span_of(room, pre + len));
-        if (id < 0)
-            continue;
-        *end = at + len;
-        return id;
-    }
-    return -1;
-}
-
 static int run_wordpiece(const struct tokenizer *t, struct tok_work *w, struct span text, struct ids *out)
 {
     const struct words *m = t->model_data;
     size_t before = out->n;
     if (count_chars(text) > m->max_chars)
         return push_unk(m, text, out);
-    char *room = arena_alloc(&w->mem, m->prefix.len + m->longest + 1);
-    if (!room)
-        return NUN_ENOMEM;
-    for (size_t at = 0; at < text.len;) {
-        int32_t id = longest_piece(t, m, text, at, room, &at);
-        if (id < 0) { /* one gap makes the whole word unknown */
+    tok_earn(w, text.len);
+    for (size_t at = 0, len, looked; at < text.len; at += len) {
+        uint32_t id;
+        len = tok_trie_longest(&m->trie, at ? m->inner : 0, span_from(text, at), &id, &looked);
+        TRY(tok_pay(w, looked));
+        if (!len) { /* one gap makes the whole word unknown */
             out->n = before;
             return push_unk(m, text, out);
         }
-        TRY(ids_push(out, id));
+        TRY(ids_push(out, (int32_t)id));
     }
     return 0;
 }
@@ -93,7 +88,7 @@ static int run_wordlevel(const struct tokenizer *t, struct tok_work *w, struct s
 }
 
 const struct tok_model tok_model_wordpiece = {
-    "WordPiece", "unk_token continuing_subword_prefix max_input_chars_per_word vocab", false, parse_words, run_wordpiece, NULL, free_words,
+    "WordPiece", "unk_token continuing_subword_prefix max_input_chars_per_word vocab", false, parse_wordpiece, run_wordpiece, NULL, free_words,
 };
 const struct tok_model tok_model_wordlevel = {
     "WordLevel", "unk_token vocab", false, parse_words, run_wordlevel, NULL, free_words,

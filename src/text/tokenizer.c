@@ -182,7 +182,7 @@ bool tokenizer_adds_bos(const struct tokenizer *t)
 
 int tok_work_begin(struct tok_work *w, const struct tokenizer *t, unsigned flags)
 {
-    *w = (struct tok_work){.t = t, .flags = flags};
+    *w = (struct tok_work){.t = t, .flags = flags, .credit = (int64_t)LIMIT_OF(piece_steps)};
     arena_init(&w->mem, MEM_TEXT, 0);
     buf_init(&w->piece, MEM_TEXT, LIMIT_OF(text_bytes));
     buf_init(&w->joined, MEM_TEXT, LIMIT_OF(text_bytes));
@@ -193,6 +193,20 @@ void tok_work_again(struct tok_work *w)
 {
     arena_reset(&w->mem);
     w->now.n = w->next.n = 0;
+    w->credit = (int64_t)LIMIT_OF(piece_steps);
+}
+
+enum { STEPS_PAID = 32 }; /* by a byte of text: more than the pieces of real vocabularies have */
+
+void tok_earn(struct tok_work *w, size_t bytes)
+{
+    w->credit += (int64_t)(STEPS_PAID * bytes);
+}
+
+int tok_pay(struct tok_work *w, size_t steps)
+{
+    w->credit -= (int64_t)steps;
+    return w->credit >= 0 ? 0 : err_set(NUN_ELIMIT, "text to tokenise: looking for its pieces takes more than linear time");
 }
 
 void tok_work_end(struct tok_work *w)

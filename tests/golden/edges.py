@@ -102,8 +102,8 @@ def case_twins_are_obeyed():
 # ---- what is no model ------------------------------------------------------------------------------
 
 OPENERS = (("run", ["--raw", "hi"]), ("chat", []), ("bench", ["-p", "4", "-n", "1"]), ("eval", ["--count", "1"]), ("embed", ["hi"]),
-           ("classify", ["examples/shapes.png"]), ("inspect", []), ("verify", []), ("convert", ["OUT"]), ("quantize", ["OUT", "Q8_0"]), ("tokenize", []), ("template", []),
-           ("merge", ["LORA", "OUT"]))
+           ("classify", ["examples/shapes.png"]), ("inspect", []), ("verify", []), ("convert", ["OUT"]), ("quantize", ["OUT", "Q8_0"]),
+           ("tokenize", []), ("template", []), ("merge", ["LORA", "OUT"]))
 
 
 def case_what_is_no_model():

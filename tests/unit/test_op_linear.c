@@ -171,8 +171,8 @@ static void test_halves_equal_whole(void **state)
 {
     enum { ROWS = 12 };
     float *x = normals(ROWS * K), *dy = normals(ROWS * N), *start = normals(N * K), *acc = normals(N * K), *sum = normals(3 * N);
-    memcpy(sum + N, sum, N * sizeof(float)); /* [whole | halves | start] */
-    memcpy(sum + 2 * N, sum, N * sizeof(float));
+    for (int i = 0; i < 2 * N; i++)
+        sum[N + i] = sum[i]; /* [whole | halves | start] */
     for (int format = 0; format < GEMM_FORMAT_COUNT; format++) {
         float whole[N * K];
         for (int cut = ROWS; cut >= ROWS / 2; cut -= ROWS / 2) {

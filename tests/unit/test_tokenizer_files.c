@@ -355,9 +355,10 @@ static void put_strings(struct buf *b, const char *key, const char *list)
     put_u32(b, 8);
     put_u64(b, count);
     for (const char *p = list; *p; p += strcspn(p, " ") + (strchr(p, ' ') != NULL)) {
-        snprintf(word, sizeof word, "%.*s", (int)strcspn(p, " "), p);
-        for (char *w = word; *w; w++)
-            *w = *w == '_' ? ' ' : *w;
+        size_t n = 0;
+        for (; p[n] && p[n] != ' ' && n + 1 < sizeof word; n++)
+            word[n] = p[n] == '_' ? ' ' : p[n];
+        word[n] = '\0';
         put_string(b, word);
     }
 }
