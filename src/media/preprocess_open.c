@@ -195,7 +195,9 @@ static int tile_tokens(const struct files *files, struct preprocess_facts *f)
         TRY(find_int(files, keys[i], MOST, &f->tile_tokens));
     if (!f->tile_tokens && !f->kind->video) /* a frame may become fewer */
         TRY(find_int(files, "image_seq_length", MOST, &f->tile_tokens));
-    return f->tile_tokens ? 0 : patch_tokens(files, f);
+    if (f->tile_tokens || json_dig(files->json[FILE_MODEL], "connector")) /* which the model knows: runtime/open.c */
+        return 0;
+    return patch_tokens(files, f);
 }
 
 /* "anyres_max_9": nine tiles' worth of features at most. */

@@ -71,7 +71,8 @@ static int one_tag(const struct tokenizer *tok, const struct tag_facts *f, int k
     buf_init(&text, MEM_MODEL, LIMIT_OF(text_bytes));
     if (tag_at(f->kind, f->most, k, &at))
         tag_write(f->kind, at, &text);
-    if (text.len)
+    rc = buf_error(&text);
+    if (rc >= 0 && text.len)
         rc = tokenizer_encode(tok, buf_view(&text), TOK_PARSE_SPECIAL, &ids);
     for (size_t i = 0; rc >= 0 && i < ids.n; i++)
         json_array_append_new(list, json_integer(ids.at[i]));

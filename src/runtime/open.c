@@ -48,6 +48,10 @@ static void count_tile(struct nun_model *m)
 {
     bool one_size = m->model->family->sight && model_image_size(m->model) > 0;
     int tokens = one_size ? model_features(m->model, NULL) - m->model->facts.newline : 0;
+    if (one_size && tokens <= 0) {
+        struct preprocess_plan square = sight_square_plan(m->model);
+        tokens = sight_side_of(m->model, &square).rows;
+    }
     if (!m->preprocess.tile_tokens)
         m->preprocess.tile_tokens = tokens > 0 ? tokens : 0;
     if (!m->video_preprocess.tile_tokens)

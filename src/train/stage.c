@@ -133,12 +133,24 @@ int stage_task(const struct recipe_stage *s, const struct train_task **out)
     return err_set(NUN_EFORMAT, "stage %s: there is no task \"%s\"", s->name, name);
 }
 
+/* What the finished model could not be cut to is not to be learnt first. */
+static int check_layers(const struct model *m, const struct recipe_stage *s)
+{
+    bool fewer = s->decoder_layers && (int)s->decoder_layers < m->text.facts.layers && m->family->arrange;
+    for (int i = 0; fewer && i < m->text.facts.layers; i++)
+        if (nn_looks(&m->text.facts, i))
+            return err_set(NUN_EUNSUP, "stage %s: decoder_layers %u: layers that look at pictures stand between those of the text: all take part",
+                           s->name, s->decoder_layers);
+    return 0;
+}
+
 int stage_open(struct trainer *t, const struct recipe_stage *s, bool learn, enum scene_split split, struct stage_run *out)
 {
     *out = (struct stage_run){.t = t, .s = s, .source = t->source, .learn = learn, .split = split, .told = s->told,
                               .samples = UINT64_MAX, .micro = learn && s->accumulate > 1 ? s->accumulate : 1};
     if (s->batch % out->micro)
         return err_set(NUN_EFORMAT, "stage %s: batch %u is not a multiple of accumulate %u", s->name, s->batch, out->micro);
+    TRY(check_layers(t->model, s));
     TRY(stage_task(s, &out->task));
     return out->task->open ? out->task->open(out) : 0;
 }

@@ -12,9 +12,11 @@
 #include <cmocka.h>
 
 #include "../check.h"
+#include "base/file.h"
 #include "graph/exec.h"
 #include "models/sight.h"
 #include "models/tags.h"
+#include "nunchi/tools.h"
 #include "runtime/timeline.h"
 
 #define FOLDER "tests/data/nunchi_vl/"
@@ -343,14 +345,37 @@ static void a_dry_run_is_exact(void **state)
     nun_model_close(m);
 }
 
+/* ---- folders ------------------------------------------------------------------------------- */
+
+/* A config without ids of its tags becomes a folder, whose tokenizer says them; there is no GGUF of it. */
+static void configs_become_folders(void **state)
+{
+    static const char room[] = "build/test-vl", from[] = "build/test-vl/config.json", to[] = "build/test-vl/model";
+    struct nun_model *m;
+    json_t *config = config_of("hybrid-box");
+    if (file_exists(room))
+        check_ok(file_remove_tree(room));
+    check_ok(file_mkdirs(room));
+    json_object_del(config, "tile_tag_ids");
+    json_object_set_new(json_object_get(config, "text_config"), "vocab_size", json_integer(260));
+    check_ok(json_write_file(from, config));
+    json_decref(config);
+    check_ok(nun_init_model(from, to, 1, NULL));
+    check_ok(nun_model_open(to, NULL, &m));
+    assert_int_equal(m->model->facts.vl.n_tags, 16);
+    assert_true(m->model->facts.vl.tag_at[1] > 10); /* byte by byte */
+    nun_model_close(m);
+    check_fails(NUN_EUNSUP, "no form in GGUF", nun_convert(to, "build/test-vl/model.gguf", NULL));
+}
+
 int main(void)
 {
-    struct CMUnitTest tests[2 * FOLDERS + 3] = {cmocka_unit_test(tags_are_what_the_page_says), cmocka_unit_test(tags_are_fitted),
-                                                cmocka_unit_test(refused)};
+    struct CMUnitTest tests[2 * FOLDERS + 4] = {cmocka_unit_test(tags_are_what_the_page_says), cmocka_unit_test(tags_are_fitted),
+                                                cmocka_unit_test(refused), cmocka_unit_test(configs_become_folders)};
     for (int i = 0; i < FOLDERS; i++) {
         void *state = (void *)(uintptr_t)folders[i];
-        tests[3 + 2 * i] = (struct CMUnitTest){"finite_differences", finite_differences, NULL, NULL, state};
-        tests[4 + 2 * i] = (struct CMUnitTest){"a_dry_run_is_exact", a_dry_run_is_exact, NULL, NULL, state};
+        tests[4 + 2 * i] = (struct CMUnitTest){"finite_differences", finite_differences, NULL, NULL, state};
+        tests[5 + 2 * i] = (struct CMUnitTest){"a_dry_run_is_exact", a_dry_run_is_exact, NULL, NULL, state};
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

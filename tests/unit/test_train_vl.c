@@ -186,6 +186,20 @@ static void stops_and_threads_change_nothing(void **state)
     assert_string_equal(parts, whole);
 }
 
+/* Before anything is learnt. */
+static void what_cannot_be_cut_is_refused(void **state)
+{
+    char path[PATH];
+    struct recipe *r;
+    write_recipe("cross", path);
+    check_ok(recipe_load(path, &r));
+    r->test_pictures = 0;
+    r->stages[0].decoder_layers = 1;
+    check_ok(fresh("cross"));
+    check_fails(NUN_EUNSUP, "all take part", train_run(r, &(struct nun_train_options){.threads = 1}));
+    recipe_free(r);
+}
+
 /* ---- serving ------------------------------------------------------------------------------- */
 
 /* A picture of the test split, another (the same inverted), the first question about it, and the logits of its answer's first
@@ -287,7 +301,7 @@ static void what_is_trained_is_what_is_served(void **state)
 int main(void)
 {
     enum { WAYS = sizeof paradigms / sizeof paradigms[0] };
-    struct CMUnitTest tests[2 * WAYS + 1];
+    struct CMUnitTest tests[2 * WAYS + 2];
     int n = 0;
     for (int i = 0; i < WAYS; i++) {
         void *state = (void *)(uintptr_t)paradigms[i];
@@ -295,5 +309,6 @@ int main(void)
         tests[n++] = (struct CMUnitTest){"what is trained is what is served", what_is_trained_is_what_is_served, NULL, NULL, state};
     }
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(stops_and_threads_change_nothing);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(what_cannot_be_cut_is_refused);
     return cmocka_run_group_tests(tests, make_decoder, NULL);
 }
