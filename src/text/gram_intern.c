@@ -17,7 +17,7 @@ static uint32_t place(const struct intern *t, const void *p, uint32_t n)
     uint32_t h = (uint32_t)hash64(p, n, 0) & (t->n_slots - 1), len;
     for (; t->slot[h]; h = (h + 1) & (t->n_slots - 1)) {
         const void *other = intern_at(t, t->slot[h] - 1, &len);
-        if (len == n && memcmp(other, p, n) == 0)
+        if (len == n && (!n || memcmp(other, p, n) == 0)) /* the empty set lies nowhere */
             break;
     }
     return h;
