@@ -70,9 +70,9 @@ static int copy_piece(const struct model_piece *k, const struct st_tensor *t, vo
 static int need_piece(const struct file_source *src, const struct model_piece *k, const struct st_tensor **t)
 {
     size_t n = 0, have = 0;
-    TRY(quant_folder_need(src->files, span_str(k->name), k->shape.n ? &k->shape : NULL, t));
-    TRY(lora_apply(src->loras, *t, t));
     TRY(shape_count(&k->shape, &n));
+    TRY(quant_folder_need(src->files, span_str(k->name), n == 1 ? NULL : &k->shape, t));
+    TRY(lora_apply(src->loras, *t, t));
     TRY(shape_count(&(*t)->shape, &have));
     if (n != have) /* scalars are stored as [] or [1] */
         return err_set(NUN_EFORMAT, "%s: expected one value, file has %zu", k->name, have);

@@ -216,8 +216,8 @@ const struct stack_row stack_idefics3_vision = PLAIN_TOWER("idefics3_vision", id
 const struct stack_row stack_smolvlm_vision = PLAIN_TOWER("smolvlm_vision", idefics3_vision_fields);
 
 static const struct weight_row siglip_weights[] = {
-    {NN_logit_scale, "logit_scale", W_ALWAYS},
-    {NN_logit_bias, "logit_bias", W_ALWAYS},
+    {NN_logit_scale, "logit_scale", W_ALWAYS, .shape = "1"},
+    {NN_logit_bias, "logit_bias", W_ALWAYS, .shape = "1"},
 };
 const struct family_row family_siglip = {
     "SiglipModel", "siglip", FAMILY_CONTRASTIVE, {"text_config", "", "siglip_text_model"}, {"vision_config", "", "siglip_vision_model"},

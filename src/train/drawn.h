@@ -6,14 +6,14 @@
 #include "train/trainer.h"
 
 struct drawn {
-    int n, threads;
-    struct preprocess_plan plan; /* of every picture: one square */
+    int n, threads, side;
+    struct preprocess_plan square; /* of a picture that needs no processor */
     size_t floats;               /* of a picture */
     float *pixels;               /* [n, 3, side, side] */
     uint64_t *number;            /* [n] which picture of the world */
     struct scene_qa *qa;         /* [n] */
     bool *due, *asked;           /* [n] the next call draws it; the world had a question */
-    uint8_t *scratch;            /* a thread's drawing space, `threads` of them */
+    uint8_t *scratch;            /* a thread's drawing space, `threads` of them; as large as a picture needed so far */
     size_t scratch_bytes;
     struct arena arena;
 };

@@ -417,12 +417,20 @@ static void what_it_cannot_learn_is_refused(void **state)
     check_fails(NUN_ELIMIT, "a row holds 4", train_changed("clip", "    batch: 24\n", "    batch: 24\n    tokens: 4\n"));
 }
 
+/* Pictures of 1 to 6 tiles, which the recipe's processor makes the tower's square. */
+static void large_pictures_become_squares(void **state)
+{
+    static const char world[] = "compute: f32\nworld: scenes-hd\nprocessor: " DATA "tiny-square.json\n";
+    check_fails(NUN_EUNSUP, "expected a processor", train_changed("mae", "compute: f32\n", "compute: f32\nworld: scenes-hd\n"));
+    assert_int_equal(train_changed("mae", "compute: f32\n", world), NUN_ESTOP);
+}
+
 int main(void)
 {
     static char clip[] = "clip", siglip[] = "siglip", mae[] = "mae";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(masked_equals_torch), cmocka_unit_test(waves_are_the_reference),
-        cmocka_unit_test(what_it_cannot_learn_is_refused),
+        cmocka_unit_test(what_it_cannot_learn_is_refused), cmocka_unit_test(large_pictures_become_squares),
         cmocka_unit_test_prestate(same_bytes_however_it_runs, clip), cmocka_unit_test_prestate(same_bytes_however_it_runs, siglip),
         cmocka_unit_test_prestate(same_bytes_however_it_runs, mae), cmocka_unit_test_prestate(classifies_as_measured, clip),
         cmocka_unit_test_prestate(classifies_as_measured, siglip), cmocka_unit_test(mae_gives_vectors),
