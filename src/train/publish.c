@@ -77,12 +77,18 @@ static int write_square(const struct trainer *t, const char *dir, const char *ty
 {
     int side = model_image_size(t->model);
     const struct preprocess_facts *f = &t->source.processor;
+    unsigned mark = json_mark();
     json_t *pre = json_pack("{s:b,s:b,s:b,s:b,s:o,s:s,s:o,s:s*,s:i,s:f,s:{s:i,s:i}}", "do_convert_rgb", 1, "do_normalize", 1,
                             "do_rescale", 1, "do_resize", 1, "image_mean", triple(f->mean), "image_processor_type",
                             type, "image_std", triple(f->std), "processor_class", class,
                             "resample", 3, "rescale_factor", 1.0 / 255.0, "size", "height", side, "width", side);
     if (!strcmp(type, "CLIPImageProcessor"))
         json_object_set_new(pre, "do_center_crop", json_false());
+    int rc = json_check(mark); /* a text that may be absent is left out where memory fails, too */
+    if (rc < 0) {
+        json_decref(pre);
+        return rc;
+    }
     return write_object(dir, "preprocessor_config.json", pre);
 }
 
