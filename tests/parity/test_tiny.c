@@ -91,7 +91,7 @@ static void logits_and_gradients_agree(void **state)
 {
     struct recipe_stage stage = {.name = (char *)"one", .batch = 1, .tokens = 60, .answers = 30, .questions = 1};
     struct recipe recipe = {.compute = (char *)"f32"};
-    struct trainer t = {.recipe = &recipe, .model = model};
+    struct trainer t = {.recipe = &recipe, .model = model, .tokenizer = tok};
     struct stage_run r;
     struct train_graph *g;
     assert_int_equal(pool_create(2, &t.pool), 0);
