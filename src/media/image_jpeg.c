@@ -1,15 +1,19 @@
 /* JPEG through libjpeg(-turbo): baseline and progressive; grey, YCbCr, RGB, CMYK and YCCK; EXIF
  * orientation. libjpeg reports by its error manager, which here jumps back; warnings that mean lost
- * picture data are errors. */
+ * picture data are errors. A large progressive file is written again as a baseline one, so that its
+ * coefficients and its pixels are never in memory together. */
 /* SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdio.h>
 #include <jpeglib.h>
 #include <jerror.h>
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "media/image_codec.h"
+
+enum { CHUNK = 1 << 13 };
 
 struct jpeg_reader {
     struct jpeg_error_mgr error;       /* first: libjpeg hands back pointers to it */
@@ -18,6 +22,10 @@ struct jpeg_reader {
     jmp_buf back;
     struct image_job *job;
     uint8_t *row;                      /* one CMYK row, or NULL */
+    struct jpeg_compress_struct writer;
+    struct jpeg_destination_mgr baseline_to;
+    struct buf baseline;               /* the file once more */
+    uint8_t chunk[CHUNK];
     char message[JMSG_LENGTH_MAX];
 };
 
@@ -97,17 +105,98 @@ static void read_rows(struct jpeg_reader *r)
     jpeg_finish_decompress(&r->jpeg);
 }
 
+/* ---- a large progressive file ------------------------------------------------------------- */
+
+static void chunk_begin(j_compress_ptr jpeg)
+{
+    struct jpeg_reader *r = jpeg->client_data;
+    jpeg->dest->next_output_byte = r->chunk;
+    jpeg->dest->free_in_buffer = sizeof r->chunk;
+}
+
+static void chunk_take(struct jpeg_reader *r, size_t n)
+{
+    buf_append(&r->baseline, r->chunk, n);
+    if (buf_error(&r->baseline) < 0) {
+        r->error.msg_code = buf_error(&r->baseline) == NUN_ENOMEM ? JERR_OUT_OF_MEMORY : 0;
+        snprintf(r->message, sizeof r->message, "more than %zu bytes as a baseline file, or no memory for them", r->baseline.max);
+        longjmp(r->back, 1);
+    }
+}
+
+static boolean chunk_full(j_compress_ptr jpeg)
+{
+    struct jpeg_reader *r = jpeg->client_data;
+    chunk_take(r, sizeof r->chunk);
+    chunk_begin(jpeg);
+    return TRUE;
+}
+
+static void chunk_end(j_compress_ptr jpeg)
+{
+    struct jpeg_reader *r = jpeg->client_data;
+    chunk_take(r, sizeof r->chunk - jpeg->dest->free_in_buffer);
+}
+
+static bool is_large(const struct jpeg_reader *r)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < r->jpeg.num_components; i++)
+        bytes += (uint64_t)r->jpeg.comp_info[i].width_in_blocks * r->jpeg.comp_info[i].height_in_blocks * sizeof(JBLOCK);
+    return bytes > LIMIT_OF(image_coefficients);
+}
+
+static void open_bytes(struct jpeg_reader *r, struct span bytes)
+{
+    jpeg_mem_src(&r->jpeg, (const unsigned char *)bytes.ptr, bytes.len);
+    jpeg_save_markers(&r->jpeg, JPEG_APP0 + 1, 0xffff);
+    jpeg_read_header(&r->jpeg, TRUE);
+}
+
+/* The same coefficients in one scan: libjpeg then needs them a row of blocks at a time. */
+static void write_baseline(struct jpeg_reader *r)
+{
+    jvirt_barray_ptr *coefficients = jpeg_read_coefficients(&r->jpeg);
+    r->writer.err = &r->error;
+    r->writer.client_data = r;
+    jpeg_create_compress(&r->writer);
+    r->baseline_to = (struct jpeg_destination_mgr){
+        .init_destination = chunk_begin, .empty_output_buffer = chunk_full, .term_destination = chunk_end};
+    r->writer.dest = &r->baseline_to;
+    jpeg_copy_critical_parameters(&r->jpeg, &r->writer);
+    r->writer.optimize_coding = TRUE;
+    jpeg_write_coefficients(&r->writer, coefficients);
+    jpeg_finish_compress(&r->writer);
+    jpeg_destroy_compress(&r->writer);
+    jpeg_abort_decompress(&r->jpeg);
+    open_bytes(r, buf_view(&r->baseline));
+}
+
+/* -------------------------------------------------------------------------------------------- */
+
+static int begin(struct jpeg_reader *r)
+{
+    struct image_job *job = r->job;
+    bool wanted = !job->header_only;
+    job->header_only = true; /* its sides are checked before anything large is made */
+    int rc = image_job_begin(job, r->jpeg.image_width, r->jpeg.image_height, 3);
+    job->header_only = !wanted;
+    if (rc < 0 || !wanted)
+        return rc;
+    if (jpeg_has_multiple_scans(&r->jpeg) && is_large(r))
+        write_baseline(r);
+    return image_job_begin(job, r->jpeg.image_width, r->jpeg.image_height, 3);
+}
+
 static int read_picture(struct jpeg_reader *r)
 {
     if (setjmp(r->back))
         return jpeg_place(r);
     jpeg_create_decompress(&r->jpeg);
     r->jpeg.progress = &r->progress;
-    jpeg_mem_src(&r->jpeg, (const unsigned char *)r->job->bytes.ptr, r->job->bytes.len);
-    jpeg_save_markers(&r->jpeg, JPEG_APP0 + 1, 0xffff);
-    jpeg_read_header(&r->jpeg, TRUE);
+    open_bytes(r, r->job->bytes);
     read_orientation(r);
-    TRY(image_job_begin(r->job, r->jpeg.image_width, r->jpeg.image_height, 3));
+    TRY(begin(r));
     if (r->job->header_only)
         return 0;
     bool cmyk = r->jpeg.num_components == 4;
@@ -128,8 +217,11 @@ int image_read_jpeg(struct image_job *job)
     r.error.emit_message = reader_message;
     r.error.output_message = reader_silent;
     r.progress.progress_monitor = reader_progress;
+    buf_init(&r.baseline, MEM_MEDIA, 2 * LIMIT_OF(image_file_bytes));
     int rc = read_picture(&r);
+    jpeg_destroy_compress(&r.writer);
     jpeg_destroy_decompress(&r.jpeg);
+    buf_free(&r.baseline);
     mem_free(r.row);
     return rc;
 }

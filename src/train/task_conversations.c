@@ -24,7 +24,8 @@ static void drop_first(struct conversations *c, int n)
 {
     for (int i = 0; i < n; i++)
         talk_free(&c->talk[i]);
-    memmove(c->talk, c->talk + n, (size_t)(c->n - n) * sizeof *c->talk);
+    if (c->n > n)
+        memmove(c->talk, c->talk + n, (size_t)(c->n - n) * sizeof *c->talk);
     c->n -= n;
     c->first += (uint64_t)n;
 }

@@ -222,6 +222,30 @@ static void test_scan_limit(void **state)
     buf_free(&jpeg);
 }
 
+/* A large progressive file is written again as a baseline one first: the same pixels. */
+static void test_progressive_in_parts(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"progressive.jpg", "420.jpg"};
+    size_t usual = LIMIT_OF(image_coefficients);
+    for (size_t i = 0; i < 2; i++) {
+        struct buf jpeg;
+        struct image whole, parts, none;
+        media_bytes(files[i], &jpeg);
+        check_ok(image_decode(buf_view(&jpeg), NULL, &whole));
+        limits_table[LIMIT_image_coefficients].value = 0;
+        check_ok(image_decode(buf_view(&jpeg), NULL, &parts));
+        check_fails(NUN_EFORMAT, "jpeg: at byte", image_decode(span_of(jpeg.ptr, jpeg.len / 2), NULL, &none));
+        limits_table[LIMIT_image_coefficients].value = usual;
+        assert_true(whole.width == parts.width && whole.height == parts.height);
+        for (int y = 0; y < whole.height; y++)
+            assert_memory_equal(image_at(&whole, 0, y), image_at(&parts, 0, y), (size_t)whole.width * (size_t)whole.channels);
+        image_free(&whole);
+        image_free(&parts);
+        buf_free(&jpeg);
+    }
+}
+
 /* ---- alpha and orientation ---- */
 
 static void test_alpha_rules(void **state)
@@ -321,7 +345,7 @@ int main(void)
         cmocka_unit_test(test_other_formats),
         cmocka_unit_test(test_limits_come_first),
         cmocka_unit_test(test_bombs),
-        cmocka_unit_test(test_scan_limit),
+        cmocka_unit_test(test_scan_limit), cmocka_unit_test(test_progressive_in_parts),
         cmocka_unit_test(test_alpha_rules),
         cmocka_unit_test(test_orientations_invert),
         cmocka_unit_test(test_exif),
