@@ -151,6 +151,9 @@ struct nun_chat {
 /* Render the chat template and append the result. What the user typed never becomes a special token
  * or a picture: pictures come from parts alone. The timeline should be empty. */
 int nun_timeline_chat(struct nun_timeline *t, const struct nun_chat *chat);
+/* Text as it stands, without a template: n pictures (IMAGE_FILE, IMAGE_BYTES) take the places of the model's mark for one, whose number
+ * must be theirs; where it has none they come before it. The text's other special strings stay text. */
+int nun_timeline_marked(struct nun_timeline *t, const char *text, size_t len, const struct nun_part *pictures, size_t n);
 /* The rendered text alone, as the template gives it. The caller's (nun_free). */
 int nun_chat_render(const struct nun_model *m, const struct nun_chat *chat, char **text, size_t *len);
 

@@ -234,15 +234,12 @@ static int put_question(struct cli *c, struct nun_timeline *t, const struct ques
 {
     struct nun_part part[IMAGES_MAX + 1], system = {.kind = NUN_PART_TEXT, .text = cli_text(c, OPT_system)};
     int n = 0;
-    if (cli_flag(c, OPT_raw)) {
-        for (int i = 0; i < q->images; i++)
-            TRY(nun_timeline_image_bytes(t, q->picture[i].ptr, q->picture[i].len));
-        return nun_timeline_text(t, buf_cstr(&q->prompt), q->prompt.len, NUN_TEXT_ADD_SPECIAL);
-    }
     for (int i = 0; i < q->images; i++) {
         const struct buf *p = &q->picture[i];
         part[n++] = (struct nun_part){.kind = NUN_PART_IMAGE_BYTES, .bytes = p->ptr, .len = p->len};
     }
+    if (cli_flag(c, OPT_raw))
+        return nun_timeline_marked(t, buf_cstr(&q->prompt), q->prompt.len, part, (size_t)n);
     if (q->prompt.len)
         part[n++] = (struct nun_part){.kind = NUN_PART_TEXT, .text = buf_cstr(&q->prompt), .len = q->prompt.len};
     struct nun_message message[] = {{"system", &system, 1, NULL}, {"user", part, (size_t)n, NULL}};

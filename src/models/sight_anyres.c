@@ -148,4 +148,8 @@ static struct g_tensor *frames_build(struct graph *g, const struct model *m, str
 }
 
 const struct sight_row sight_frames = {
-    "frames", "a tower for pictures and one for frames", frames_features, frames_build, .video_mark = "<video>"};
+    "frames", "a tower for pictures and one for frames", frames_features, frames_build, .video_mark = "<video>",
+    .template = "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'] | upper }}: {% endif %}"
+                "{% for part in message['content'] %}{% if part['type'] != 'text' %}{{ '<' + part['type'] + '>\n' }}{% endif %}{% endfor %}"
+                "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] + ' ' }}{% endif %}{% endfor %}"
+                "{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"};

@@ -187,11 +187,10 @@ static int load_picture(const struct nun_model *m, const struct nun_part *part, 
     return picture_from_files(m, part->files, (int)part->n_files, 1 / part->fps, together, &part->media, out);
 }
 
-int prompt_load(struct prompt *p)
+static int load_pictures(struct prompt *p)
 {
     const struct nun_chat *chat = p->chat;
     int together = (int)prompt_count(chat);
-    TRY(check_chat(p->m));
     if (!(p->picture = mem_calloc(MEM_RUNTIME, (size_t)together + 1, sizeof *p->picture)))
         return NUN_ENOMEM;
     for (size_t i = 0; i < chat->n_messages; i++)
@@ -204,6 +203,12 @@ int prompt_load(struct prompt *p)
             p->pictures++;
         }
     return 0;
+}
+
+int prompt_load(struct prompt *p)
+{
+    TRY(check_chat(p->m));
+    return load_pictures(p);
 }
 
 /* All that was typed, in order. */
@@ -252,6 +257,90 @@ int nun_timeline_chat(struct nun_timeline *t, const struct nun_chat *chat)
     struct prompt p;
     prompt_init(&p, t->m, chat);
     int rc = append_chat(t, &p);
+    prompt_free(&p);
+    return rc;
+}
+
+/* ---- a prompt as it stands ----------------------------------------------------------------- */
+
+/* Where the first mark of `s` is; s.len: there is none. */
+static size_t find_mark(struct span s, struct span mark)
+{
+    const char *found = mark.len ? memmem(s.ptr, s.len, mark.ptr, mark.len) : NULL;
+    return found ? (size_t)(found - s.ptr) : s.len;
+}
+
+static size_t count_marks(struct span s, struct span mark)
+{
+    size_t n = 0;
+    for (size_t at; (at = find_mark(s, mark)) < s.len; n++)
+        s = span_from(s, at + mark.len);
+    return n;
+}
+
+static int marked_ids(struct prompt *p, struct span s, struct ids *out)
+{
+    struct span mark = prompt_mark_text(p->m, false);
+    struct buf text;
+    int rc = 0;
+    buf_init(&text, MEM_RUNTIME, LIMIT_OF(text_bytes));
+    while (s.len && rc >= 0) {
+        size_t at = find_mark(s, mark);
+        unsigned on = out->n ? TOK_GOES_ON : 0;
+        rc = at ? tokenizer_encode(p->m->tokenizer, span_of(s.ptr, at), on, out) : 0;
+        if (rc >= 0 && at < s.len)
+            rc = put_picture(p, mark, &text);
+        if (rc >= 0)
+            rc = flush_template(p, &text, TOK_PARSE_SPECIAL | (out->n ? TOK_GOES_ON : 0u), out);
+        s = span_from(s, at < s.len ? at + mark.len : at);
+    }
+    buf_free(&text);
+    return rc;
+}
+
+static int append_marked(struct nun_timeline *t, struct prompt *p, struct span s)
+{
+    struct ids v = {0};
+    int rc = load_pictures(p);
+    for (size_t i = 0; p->m->told && i < p->pictures && rc >= 0; i++)
+        rc = picture_tell(p->m, p->picture[i], s);
+    if (rc >= 0)
+        rc = marked_ids(p, s, &v);
+    if (rc >= 0)
+        rc = t->ids.n == 0 ? open_sequence(p->m, &v) : 0;
+    if (rc >= 0) {
+        rc = timeline_append(t, v.at, v.n, p->picture, p->pictures);
+        p->pictures = 0; /* taken over */
+    }
+    ids_free(&v);
+    return rc;
+}
+
+/* No marks: pictures first. */
+static int append_before(struct nun_timeline *t, struct span s, const struct nun_part *pictures, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        TRY(pictures[i].kind == NUN_PART_IMAGE_FILE ? nun_timeline_image_file(t, pictures[i].text)
+                                                    : nun_timeline_image_bytes(t, pictures[i].bytes, pictures[i].len));
+    return nun_timeline_text(t, s.ptr, s.len, NUN_TEXT_ADD_SPECIAL);
+}
+
+int nun_timeline_marked(struct nun_timeline *t, const char *text, size_t len, const struct nun_part *pictures, size_t n)
+{
+    struct span s = span_of(text, len);
+    size_t marks = count_marks(s, prompt_mark_text(t->m, false));
+    const struct nun_message message = {.role = "user", .parts = pictures, .n_parts = n};
+    const struct nun_chat chat = {.messages = &message, .n_messages = 1};
+    struct prompt p;
+    for (size_t i = 0; i < n; i++)
+        if (pictures[i].kind != NUN_PART_IMAGE_FILE && pictures[i].kind != NUN_PART_IMAGE_BYTES)
+            return err_set(NUN_EARG, "pictures: expected files or bytes, found part %zu of another kind", i);
+    if (!marks || !t->m->tokenizer)
+        return append_before(t, s, pictures, n);
+    if (marks != n)
+        return err_set(NUN_EARG, "pictures: %zu given, but the prompt has places for %zu", n, marks);
+    prompt_init(&p, t->m, &chat);
+    int rc = append_marked(t, &p, s);
     prompt_free(&p);
     return rc;
 }

@@ -141,8 +141,11 @@ int talk_check(struct trainer *t)
         TRY(look_over(s->eval_data, s->eval_data_count, &p, &held_out));
         if (p.all)
             return err_set(NUN_EFORMAT, "stage %s: %zu problems in its data, the first %zu are told above", s->name, p.all, p.told);
-        if (s->epochs > 0 && s->data_count)
-            s->pictures = (uint32_t)ceil((double)s->epochs * (double)samples);
+        double seen = ceil((double)s->epochs * (double)samples);
+        if (seen > UINT32_MAX)
+            return err_set(NUN_ELIMIT, "stage %s: %g epochs of %zu samples, at most %u are seen", s->name, (double)s->epochs, samples, UINT32_MAX);
+        if (seen > 0)
+            s->pictures = (uint32_t)seen;
     }
     return 0;
 }

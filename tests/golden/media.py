@@ -15,11 +15,13 @@ import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FIXTURES = ROOT.parent / "shared" / "fixtures"
-OWN = [ROOT / "tests" / "data" / "nunchi_vl" / name for name in ("decoder", "cross", "hybrid-box")]
 NUNCHI = os.path.abspath(sys.argv[1])
 MODEL, SHAPES = "models/scenes", "examples/shapes.png"
 FAMILIES = ["llava", "llava-next", "llava-onevision", "gemma3", "paligemma", "qwen2-vl", "qwen2-5-vl", "qwen3-vl", "internvl2", "internvl-hf",
-            "nvlm-d", "pixtral", "mistral3", "idefics2", "idefics3", "smolvlm", "blip2", "instructblip", "fuyu", "mllama"]
+            "nvlm-d", "pixtral", "mistral3", "idefics2", "idefics3", "smolvlm", "blip2", "instructblip", "fuyu", "mllama",
+            "video-llava", "internvl2-internlm2", "vipllava", "llava-siglip", "paligemma2"]
+OWN = ["phi3v", "nunchi_vl/decoder", "nunchi_vl/cross", "nunchi_vl/hybrid", "nunchi_vl/hybrid-box", "nunchi_vl/patches"]
+BESIDE = ("mllama", "cross", "hybrid", "hybrid-box")  # budgets count rows beside the sequence, prompts do not
 
 
 class Failed(Exception):
@@ -44,7 +46,7 @@ def nunchi(*args, status=0):
 
 
 def families():
-    return OWN + [FIXTURES / f for f in FAMILIES if (FIXTURES / f).is_dir()]
+    return [FIXTURES / f for f in FAMILIES if (FIXTURES / f).is_dir()] + [ROOT / "tests" / "data" / f for f in OWN]
 
 
 def picture_of(folder):
@@ -94,7 +96,7 @@ def case_every_family_counts_alike():
 
 def case_budgets_are_kept_or_refused():
     for folder in families():
-        if folder.name in ("mllama", "cross", "hybrid-box"):  # budgets count rows beside the sequence, tokens do not
+        if folder.name in BESIDE:
             continue
         args = [folder, "--image", picture_of(folder), "what?"]
         usual = dry(*args)["picture_tokens"]
@@ -120,11 +122,10 @@ def case_low_detail_takes_less():
 
 def case_typed_placeholders_are_text():
     for folder in families():
-        args = [folder, "--image", picture_of(folder)]
-        for typed in ("<image>", "[IMG]", "<|image_pad|>", "<start_of_image>", "|SPEAKER|", "<IMG_CONTEXT>", "<tile_1>"):
-            plan = dry(*args, "what is %s here?" % typed)
+        for typed in ("<image> [IMG] <|image_pad|> |SPEAKER|?", "<IMG_CONTEXT> <|image|> <tile_1>?", "<|image_1|> <start_of_image>?"):
+            plan = dry(folder, "--image", picture_of(folder), typed)
             check(len(plan["pictures"]) == 1, "%s: %s" % (folder.name, typed))
-            check(len(dry(folder, "what is %s here?" % typed)["pictures"]) == 0, "%s: %s" % (folder.name, typed))
+            check(len(dry(folder, typed)["pictures"]) == 0, "%s: %s" % (folder.name, typed))
 
 
 def case_hostile_pictures():
@@ -141,6 +142,35 @@ def case_hostile_pictures():
                                       stderr=subprocess.PIPE)
                 check(done.returncode in (0, 2), "%s: %d x %d: status %d" % (folder.name, width, height, done.returncode))
                 check(done.returncode == 0 or done.stderr.strip(), "%s: refused without a word" % folder.name)
+
+
+def case_budgets_beside_are_kept_or_refused():
+    for folder in families():
+        if folder.name not in BESIDE:
+            continue
+        args = [folder, "--image", picture_of(folder), "what?"]
+        most = max(p["tiles"] for p in dry(*args)["pictures"])
+        check(dry(*args, "--detail", "low")["pictures"][0]["tiles"] == 1, folder.name)
+        err = nunchi("run", *args, "--dry-run", "--media-tokens", "1", status=2)[1]
+        least = int(re.search(r"at most 1 tokens.* needs (\d+)", err)[1])
+        for tiles in range(1, most + 1):
+            kept = dry(*args, "--media-tokens", least * tiles)["pictures"][0]["tiles"]
+            check(1 <= kept <= tiles, "%s: %d tiles in room for %d" % (folder.name, kept, tiles))
+        check(kept == most, "%s: %d tiles fit, %d are shown" % (folder.name, most, kept))
+
+
+def case_prompts_as_they_stand_count_their_places():
+    for name, mark in (("llava", "<image>"), ("video-llava", "<image>"), ("phi3v", "<|image|>")):
+        folder = next((f for f in families() if f.name == name), None)
+        if not folder:
+            continue
+        picture, raw = ["--image", picture_of(folder)], ["--raw", "look: %s\nand %s what?" % (mark, mark), "--dry-run"]
+        plan = dry(folder, *picture, *picture, *raw[:2])
+        check([p["position"] > 1 for p in plan["pictures"]] == [True, True], plan)
+        for given in (0, 1, 3):
+            err = nunchi("run", folder, *picture * given, *raw, status=2)[1]
+            check("pictures: %d given, but the prompt has places for 2" % given in err, err)
+        check(dry(folder, *picture, "--raw", "what?")["pictures"][0]["position"] <= 1, name)  # before a prompt without a place
 
 
 def case_models_without_eyes_say_so():

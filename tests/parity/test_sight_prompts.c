@@ -149,6 +149,42 @@ static void build(struct talk *t, const struct nun_model *m)
     end_message(t, "user", 0);
 }
 
+static void check_ids(const char *name, const struct nun_timeline *timeline, const json_t *want)
+{
+    size_t n;
+    const int32_t *got = nun_timeline_tokens(timeline, &n);
+    for (size_t i = 0; i < n || i < json_array_size(want); i++)
+        if (i >= n || got[i] != json_integer_value(json_array_get(want, i)))
+            fail_msg("%s: token %zu of %zu: %d, expected %lld", name, i, n, i < n ? got[i] : -1,
+                     (long long)json_integer_value(json_array_get(want, i)));
+}
+
+/* The prompt as it stands, without any template: the same ids; one picture more or less is refused with both numbers. */
+static void check_marked(struct talk *t, const struct nun_model *m, const char *prompt, const json_t *want)
+{
+    struct nun_part pictures[PARTS];
+    struct nun_timeline *timeline;
+    size_t n = 0;
+    char says[128];
+    for (size_t i = 0; i < t->parts; i++)
+        if (t->part[i].kind == NUN_PART_IMAGE_FILE)
+            pictures[n++] = t->part[i];
+    if (!n || t->video || t->n_frames || n == PARTS)
+        return;
+    check_ok(nun_timeline_create((struct nun_model *)(uintptr_t)m, &timeline));
+    check_ok(nun_timeline_marked(timeline, prompt, strlen(prompt), pictures, n));
+    check_ids("as it stands", timeline, want);
+    nun_timeline_free(timeline);
+    check_ok(nun_timeline_create((struct nun_model *)(uintptr_t)m, &timeline));
+    snprintf(says, sizeof says, "pictures: %zu given, but the prompt has places for %zu", n - 1, n);
+    check_fails(NUN_EARG, says, nun_timeline_marked(timeline, prompt, strlen(prompt), pictures, n - 1));
+    pictures[n] = pictures[0];
+    snprintf(says, sizeof says, "pictures: %zu given, but the prompt has places for %zu", n + 1, n);
+    check_fails(NUN_EARG, says, nun_timeline_marked(timeline, prompt, strlen(prompt), pictures, n + 1));
+    assert_int_equal(nun_timeline_length(timeline), 0);
+    nun_timeline_free(timeline);
+}
+
 static void check_case(const char *name, const char *folder, const json_t *one)
 {
     struct talk t = {.name = name, .one = one};
@@ -156,12 +192,13 @@ static void check_case(const char *name, const char *folder, const json_t *one)
     struct nun_model_options o = {.threads = 1, .compute = NUN_F32};
     struct nun_model *m;
     struct nun_timeline *timeline;
-    size_t n;
     check_ok(nun_model_open(folder, &o, &m));
     char bare[1024];
-    if (!messages && !m->model->family->sight->template) { /* again, with a template that is the prompt */
+    const char *prompt = json_string_value(json_object_get(one, "prompt"));
+    bool whole = !messages && (!m->model->family->sight->template || !strncmp(prompt, "USER: ", 6)); /* it is what a template wrote */
+    if (whole) { /* again, with a template that is the prompt */
         nun_model_close(m);
-        snprintf(bare, sizeof bare, "{%% raw %%}%s{%% endraw %%}", json_string_value(json_object_get(one, "prompt")));
+        snprintf(bare, sizeof bare, "{%% raw %%}%s{%% endraw %%}", prompt);
         o.chat_template = bare;
         check_ok(nun_model_open(folder, &o, &m));
     }
@@ -170,12 +207,10 @@ static void check_case(const char *name, const char *folder, const json_t *one)
     struct nun_chat chat = {.messages = t.message, .n_messages = t.messages,
                             .no_generation_prompt = messages && json_is_false(json_object_get(one, "add_generation_prompt"))};
     check_ok(nun_timeline_chat(timeline, &chat));
-    const int32_t *got = nun_timeline_tokens(timeline, &n);
-    for (size_t i = 0; i < n || i < json_array_size(want); i++)
-        if (i >= n || got[i] != json_integer_value(json_array_get(want, i)))
-            fail_msg("%s: token %zu of %zu: %d, expected %lld", json_string_value(json_object_get(one, "name")), i, n,
-                     i < n ? got[i] : -1, (long long)json_integer_value(json_array_get(want, i)));
+    check_ids(json_string_value(json_object_get(one, "name")), timeline, want);
     nun_timeline_free(timeline);
+    if (!strncmp(prompt ? prompt : "", "USER: ", 6))
+        check_marked(&t, m, prompt, want);
     nun_model_close(m);
 }
 

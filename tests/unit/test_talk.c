@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "../check.h"
+#include "../torture.h"
 #include "base/file.h"
 #include "formats/safetensors.h"
 #include "train/talk.h"
@@ -636,6 +637,30 @@ static void typed_marks_stay_text(void **state)
     school_close(&s);
 }
 
+static int fill_once(void *arg)
+{
+    struct school *s = arg;
+    struct stage_run r;
+    struct train_graph *g;
+    int rc = stage_open(&s->t, &s->stage, true, SCENE_TRAIN, &r);
+    r.end = 3;
+    if (rc >= 0)
+        rc = r.task->fill(&r, 0, &g);
+    stage_close(&r);
+    return rc;
+}
+
+/* Whichever allocation fails, the row is refused with a sentence, and nothing is left behind. */
+static void no_memory_is_told(void **state)
+{
+    struct school s;
+    school_open(&s, OWN, NULL, &pictures);
+    uint64_t n = torture_run("a row of conversations", fill_once, &s, 3);
+    print_message("%llu allocations, a third of them failed in turn\n", (unsigned long long)n);
+    assert_true(n > 100);
+    school_close(&s);
+}
+
 static int begin(void **state)
 {
     if (file_exists("build/test-talk/start-runs") && file_remove_tree("build/test-talk/start-runs") < 0)
@@ -653,6 +678,7 @@ int main(void)
         cmocka_unit_test(same_bytes_for_any_threads), cmocka_unit_test(resume_is_the_same_run), cmocka_unit_test(frozen_weights_stay),
         cmocka_unit_test(the_folder_is_whole), cmocka_unit_test(text_is_learnt), cmocka_unit_test(passes_are_shuffled),
         cmocka_unit_test(weights_are_shares), cmocka_unit_test(bad_recipes_are_refused), cmocka_unit_test(long_ones_are_cut),
-        cmocka_unit_test(typed_marks_stay_text), cmocka_unit_test(other_frozen_weights_are_refused)};
+        cmocka_unit_test(typed_marks_stay_text), cmocka_unit_test(no_memory_is_told),
+        cmocka_unit_test(other_frozen_weights_are_refused)};
     return cmocka_run_group_tests(tests, begin, NULL);
 }
