@@ -211,8 +211,11 @@ def case_json_everywhere():
         model, recipe = tiny(tmp), pathlib.Path(tmp, "recipe.yaml")
         text = (ROOT / "tests/data/train/tiny.yaml").read_text().replace("build/test-train", tmp + "/train")
         recipe.write_text(text.replace("pictures: 24", "pictures: 4").replace("pictures: 32", "pictures: 8"))
+        study = pathlib.Path(tmp, "study.yaml")
+        study.write_text("name: s\noutput: %s/study\nseeds: [1]\ngroups:\n  - {name: g, baseline: a}\nvariants:\n"
+                         "  - {name: a, groups: [g], recipe: %s, set: [test_pictures = 4]}\n" % (tmp, recipe))
         calls = {
-            "run": ["run", MODEL, "--image", "examples/shapes.png", "Is there a red circle?"], "chat": ["chat", MODEL],
+            "study": ["study", study], "run": ["run", MODEL, "--image", "examples/shapes.png", "Is there a red circle?"], "chat": ["chat", MODEL],
             "train": ["train", recipe, "--stop-after", 1], "eval": ["eval", MODEL, "scenes", "--count", 1, "--questions", 1],
             "verify": ["verify", shared("fixtures/llama"), "--no-train"], "bench": ["bench", model, "-p", 4, "-n", 1, "-r", 1],
             "embed": ["embed", model, "hi"], "merge": ["merge", shared("fixtures/llama"), shared("fixtures/peft-lora"), tmp + "/merged"],
