@@ -350,15 +350,6 @@ static bool ask_text(struct asker *a)
 
 /* ---- bars ------------------------------------------------------------------------------------ */
 
-static int extreme_bar(const struct hd_chart *c, bool tallest)
-{
-    int best = 0;
-    for (int i = 1; i < c->count; i++)
-        if ((c->bar[i].height > c->bar[best].height) == tallest)
-            best = i;
-    return best;
-}
-
 static void ask_bar_pair(struct asker *a)
 {
     static const char *const forms[] = {"Is the % bar % than the % bar?"};
@@ -384,7 +375,7 @@ static bool ask_bars(struct asker *a)
     } else if (kind < 4) {
         bool tallest = coin(a);
         ask(a, which, COUNT_OF(which), (const char *const[]){tallest ? "tallest" : "shortest", NULL});
-        answer(a, scene_colours[c->bar[extreme_bar(c, tallest)].colour].name);
+        answer(a, scene_colours[c->bar[words_extreme_bar(c->bar, c->count, tallest)].colour].name);
     } else {
         ask_bar_pair(a);
     }

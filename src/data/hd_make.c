@@ -109,15 +109,7 @@ static void make_chart(struct maker *m)
     layout_jitter(&m->rng, axis, 20, c->axis);
     float heights[HD_MAX_BARS], slot = width / (float)n, wide = slot * layout_between(&m->rng, 0.6f, 0.85f);
     pick_heights(m, heights, n, height - 6);
-    uint64_t order = rng_u64(&m->rng);
-    for (int i = 0; i < n; i++) {
-        struct scene_bar *bar = &c->bar[i];
-        bar->colour = (uint8_t)rng_permute(order, 0, SCENE_COLOURS, (uint64_t)i);
-        layout_jitter(&m->rng, scene_colours[bar->colour].rgb, LAYOUT_COLOUR_JITTER, bar->rgb);
-        bar->left = c->left + slot * ((float)i + 0.5f) - wide / 2;
-        bar->right = bar->left + wide;
-        bar->height = heights[i];
-    }
+    layout_bars(&m->rng, c->left, slot, wide, heights, n, c->bar);
 }
 
 /* ---- print ----------------------------------------------------------------------------------- */

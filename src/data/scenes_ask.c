@@ -280,15 +280,6 @@ static bool ask_text(struct asker *a)
     return true;
 }
 
-static int extreme_bar(const struct scene_chart *c, bool tallest)
-{
-    int best = 0;
-    for (int i = 1; i < c->count; i++)
-        if ((c->bar[i].height > c->bar[best].height) == tallest)
-            best = i;
-    return best;
-}
-
 static void ask_bar_pair(struct asker *a)
 {
     static const char *const forms[] = {"Is the % bar % than the % bar?"};
@@ -314,7 +305,7 @@ static bool ask_bars(struct asker *a)
     } else if (kind < 5) {
         bool tallest = coin(a);
         ask(a, which, COUNT_OF(which), (const char *const[]){tallest ? "tallest" : "shortest", NULL});
-        answer(a, scene_colours[c->bar[extreme_bar(c, tallest)].colour].name);
+        answer(a, scene_colours[c->bar[words_extreme_bar(c->bar, c->count, tallest)].colour].name);
     } else {
         ask_bar_pair(a);
     }
@@ -368,7 +359,7 @@ static bool ask_caption(struct asker *a)
     if (s->chart.count)
         snprintf(a->qa->answer, sizeof a->qa->answer, "a bar chart with %s bars, the tallest is %s",
                  number_words[s->chart.count],
-                 scene_colours[s->chart.bar[extreme_bar(&s->chart, true)].colour].name);
+                 scene_colours[s->chart.bar[words_extreme_bar(s->chart.bar, s->chart.count, true)].colour].name);
     else if (s->word.chars[0])
         snprintf(a->qa->answer, sizeof a->qa->answer, "%s%sthe text %s", objects, s->count ? ", with " : "",
                  s->word.chars);

@@ -73,3 +73,16 @@ struct scene_pair layout_pair(struct rng *r, const struct layout_theme *t)
     } while (scene_pair_held(p.colour, p.shape));
     return p;
 }
+
+void layout_bars(struct rng *r, float left, float slot, float width, const float *heights, int n, struct scene_bar *out)
+{
+    uint64_t order = rng_u64(r);
+    for (int i = 0; i < n; i++) {
+        struct scene_bar *b = &out[i];
+        b->colour = (uint8_t)rng_permute(order, 0, SCENE_COLOURS, (uint64_t)i);
+        layout_jitter(r, scene_colours[b->colour].rgb, LAYOUT_COLOUR_JITTER, b->rgb);
+        b->left = left + slot * ((float)i + 0.5f) - width / 2;
+        b->right = b->left + width;
+        b->height = heights[i];
+    }
+}

@@ -20,6 +20,8 @@ void layout_ground(struct rng *r, struct scene_ground *out);
  * rest of the word tells them apart. */
 void layout_chars(struct rng *r, int min, int max, char *out);
 struct layout_theme layout_theme(struct rng *r);
+/* Bars of n different colours on axes that begin at `left`: each `width` wide in the middle of its slot. */
+void layout_bars(struct rng *r, float left, float slot, float width, const float *heights, int n, struct scene_bar *out);
 /* Never a held-out pair. */
 struct scene_pair layout_pair(struct rng *r, const struct layout_theme *t);
 

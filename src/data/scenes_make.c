@@ -142,15 +142,7 @@ static void make_chart(struct maker *m)
     layout_jitter(&m->rng, axis, 20, c->axis);
     float heights[SCENE_MAX_BARS], slot = 84.0f / (float)c->count, width = slot * layout_between(&m->rng, 0.5f, 0.7f);
     pick_heights(m, heights, c->count);
-    uint64_t order = rng_u64(&m->rng);
-    for (int i = 0; i < c->count; i++) {
-        struct scene_bar *b = &c->bar[i];
-        b->colour = (uint8_t)rng_permute(order, 0, SCENE_COLOURS, (uint64_t)i);
-        layout_jitter(&m->rng, scene_colours[b->colour].rgb, LAYOUT_COLOUR_JITTER, b->rgb);
-        b->left = c->left + slot * ((float)i + 0.5f) - width / 2;
-        b->right = b->left + width;
-        b->height = heights[i];
-    }
+    layout_bars(&m->rng, c->left, slot, width, heights, c->count, c->bar);
 }
 
 static void make_artefacts(struct maker *m)

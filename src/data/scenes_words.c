@@ -68,3 +68,12 @@ int words_pick(const float *weight, int n, float at)
     }
     return last;
 }
+
+int words_extreme_bar(const struct scene_bar *bar, int n, bool tallest)
+{
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if ((bar[i].height > bar[best].height) == tallest)
+            best = i;
+    return best;
+}

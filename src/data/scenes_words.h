@@ -22,6 +22,9 @@ int thing_count(const struct scene_object *object, int n, struct thing t);
 void thing_phrase(char out[PHRASE], struct thing t, bool plural);
 void thing_article(char out[PHRASE + 8], const char *noun);
 
+/* The tallest or the shortest of n bars. */
+int words_extreme_bar(const struct scene_bar *bar, int n, bool tallest);
+
 /* Write `form` with every % replaced by the next argument. */
 void words_fill(char *out, size_t cap, const char *form, const char *const *arg);
 
