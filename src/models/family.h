@@ -171,6 +171,7 @@ struct family_row {
     struct family_facts fixed;
     struct stack_place more[4];      /* further stacks, into model.more */
     const struct sight_row *sight;   /* NULL: it takes no pictures */
+    const struct sight_row *const *sights; /* those that its config chooses from, NULL-terminated; NULL: that one */
     const struct respelling *respell; /* of all names in a file, or of none; ends with NULL; NULL: there is one spelling */
     const struct conv_row *conv;     /* FAMILY_CONV: its encoder (conv_rows.h) */
     /* What the config changes of the row itself, a copy: stacks that it leaves out or adds, the way of seeing. Family facts are

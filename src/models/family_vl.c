@@ -68,7 +68,7 @@ static const struct weight_row vl_weights[] = {
 
 /* ---- what the config changes --------------------------------------------------------------- */
 
-static const struct sight_row *const sights[] = {&sight_vl_decoder, &sight_vl_cross, &sight_vl_hybrid};
+static const struct sight_row *const sights[] = {&sight_vl_decoder, &sight_vl_cross, &sight_vl_hybrid, NULL};
 
 static int vl_arrange(const struct model *m, const char *place, struct family_row *own)
 {
@@ -206,4 +206,4 @@ const struct family_row family_vl = {
     "NunchiVLForConditionalGeneration", "nunchi_vl", FAMILY_DECODER,
     {"text_config", "language_model.", "nunchi_vl_text"}, {"vision_config", "vision_tower.", "siglip_vision_model"},
     ROWS(vl_fields), vl_ignore, ROWS(vl_weights), {.feature_layers = {-1}, .n_feature_layers = 1, .drop_class = true},
-    .sight = &sight_vl_decoder, .arrange = vl_arrange, .settle = vl_settle};
+    .sight = &sight_vl_decoder, .sights = sights, .arrange = vl_arrange, .settle = vl_settle};

@@ -166,6 +166,7 @@ void study_scatter(struct buf *b, const struct study_results *r, const struct st
 int study_curves(struct buf *b, const struct study_results *r, const struct study_members *m);
 
 int study_report_html(struct study_results *r, const char *path);
+int study_pictures(struct study_results *r, const char *dir); /* the report's, as GROUP-NAME.svg */
 int study_summary_json(struct study_results *r, const char *path);
 int study_summary_md(struct study_results *r, const char *path);
 

@@ -18,6 +18,13 @@ static const char *colour(int i)
     return colours[i % (int)(sizeof colours / sizeof *colours)];
 }
 
+static void begin(struct buf *b, int width, int height, const char *shows)
+{
+    buf_printf(b, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", width, height);
+    html_text(b, shows);
+    buf_str(b, "\">\n");
+}
+
 static double within(double x, double low, double high)
 {
     return x < low ? low : x > high ? high : x;
@@ -61,7 +68,7 @@ void study_bars(struct buf *b, const struct study_results *r, const struct study
     for (int k = -1; k < r->n_kinds; k++)
         blocks += asked_any(r, m, (struct study_slice){k < 0 ? NULL : r->kinds[k], PART_ALL});
     int height = blocks * ((m->n + 1) * BAR_STEP + BAR_GAP), bottom = height + 4;
-    buf_printf(b, "<svg viewBox=\"0 0 760 %d\" role=\"img\" aria-label=\"right answers by kind and variant\">\n", height + 28);
+    begin(b, 760, height + 28, "right answers by kind and variant");
     for (int percent = 0; percent <= 100; percent += 20) {
         int x = BAR_LEFT + percent * BAR_WIDTH / 100;
         buf_printf(b, "<path d=\"M%d 0V%d\" class=\"grid\"/><text x=\"%d\" y=\"%d\" class=\"dim\" text-anchor=\"middle\">%d %%</text>\n", x,
@@ -179,7 +186,7 @@ void study_scatter(struct buf *b, const struct study_results *r, const struct st
     margins(&x, fmax(fabs(x.high) * 0.02, 1e-9));
     margins(&y, 0.01);
     snprintf(name, sizeof name, "%s%s%s", unit, c->title, c->measured ? " (measured)" : "");
-    buf_printf(b, "<svg viewBox=\"0 0 720 %d\" role=\"img\" aria-label=\"right answers against %s\">\n", PLOT_TOP + PLOT_HEIGHT + 48, c->title);
+    begin(b, 720, PLOT_TOP + PLOT_HEIGHT + 48, c->title);
     frame(b, x, y, 100, name, "right answers, %");
     for (int i = 0; i < m->n; i++) {
         struct study_estimate e = study_accuracy(r, m->at[i], all);
@@ -266,7 +273,7 @@ static int hue_of(const struct study_members *m, const struct study_run *run)
 
 static void curve_frame(struct buf *b, struct axis x, struct axis y, const struct study_members *m)
 {
-    buf_printf(b, "<svg viewBox=\"0 0 720 %d\" role=\"img\" aria-label=\"loss of every run\">\n", PLOT_TOP + PLOT_HEIGHT + 72);
+    begin(b, 720, PLOT_TOP + PLOT_HEIGHT + 72, "loss of every run");
     for (int i = 0; i <= 4; i++) {
         double v = y.low + i * (y.high - y.low) / 4, at = at_y(y, v);
         buf_printf(b, "<path d=\"M%d %.1fh%d\" class=\"grid\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n", PLOT_LEFT, at,

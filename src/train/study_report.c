@@ -1,4 +1,5 @@
-/* The report of a study: one HTML file with everything inside. The same numbers give the same bytes. */
+/* The report of a study: one HTML file with everything inside, and its pictures once more as files. The same numbers give
+ * the same bytes. */
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <string.h>
@@ -62,6 +63,8 @@ static void table(struct buf *b, const struct study_grid *g)
     buf_str(b, "</table></div>\n");
 }
 
+/* ---- pictures ---------------------------------------------------------------------------------- */
+
 static const struct study_cost *cost_named(const char *key)
 {
     for (size_t i = 0; i < study_costs_count; i++)
@@ -70,18 +73,84 @@ static const struct study_cost *cost_named(const char *key)
     return NULL;
 }
 
-static int plots(struct buf *b, const struct study_results *r, const struct study_members *m)
+static int draw_answers(struct buf *b, const struct study_results *r, const struct study_members *m, const char *cost)
 {
-    static const char *const against[] = {"flops_per_picture", "pictures_per_s", "prefill_pictures_per_s"};
+    (void)cost;
     study_bars(b, r, m);
-    for (size_t i = 0; i < sizeof against / sizeof *against; i++) {
-        const struct study_cost *c = cost_named(against[i]);
-        buf_printf(b, "<h3>Right answers against %s</h3>\n", c->title);
-        study_scatter(b, r, m, c);
-    }
-    buf_str(b, "<h3>Loss of training, run by run</h3>\n<p class=\"dim\">a line a seed; by the share of the steps done</p>\n");
+    return 0;
+}
+
+static int draw_against(struct buf *b, const struct study_results *r, const struct study_members *m, const char *cost)
+{
+    study_scatter(b, r, m, cost_named(cost));
+    return 0;
+}
+
+static int draw_losses(struct buf *b, const struct study_results *r, const struct study_members *m, const char *cost)
+{
+    (void)cost;
     return study_curves(b, r, m);
 }
+
+/* The pictures of a group: what they are called as files, and what stands over them on the page. */
+static const struct picture {
+    const char *name, *over;
+    int (*draw)(struct buf *b, const struct study_results *r, const struct study_members *m, const char *cost);
+    const char *cost;
+} pictures[] = {
+    {"answers", "", draw_answers, NULL},
+    {"flops", "<h3>Right answers against FLOPs</h3>\n", draw_against, "flops_per_picture"},
+    {"training", "<h3>Right answers against the speed of training</h3>\n", draw_against, "pictures_per_s"},
+    {"prefill", "<h3>Right answers against the speed of prefill</h3>\n", draw_against, "prefill_pictures_per_s"},
+    {"loss", "<h3>Loss of training, run by run</h3>\n<p class=\"dim\">a line a seed; by the share of the steps done</p>\n",
+     draw_losses, NULL},
+};
+enum { PICTURES = sizeof pictures / sizeof *pictures };
+
+/* A picture that stands alone says what it is and brings its style, and white behind it. */
+static int write_picture(const struct study_results *r, const struct study_members *m, const struct picture *p, const char *path)
+{
+    static const char tag[] = "<svg", name_space[] = " xmlns=\"http://www.w3.org/2000/svg\"";
+    static const char alone[] = "<style>svg{font:14px system-ui,sans-serif}text{fill:#222}.dim{fill:#555}.grid{stroke:#ddd}"
+                                ".whisker{stroke:#111;fill:none}</style><rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
+    struct buf drawn, file;
+    buf_init(&drawn, MEM_TRAIN, REPORT_BYTES);
+    buf_init(&file, MEM_TRAIN, REPORT_BYTES);
+    int rc = p->draw(&drawn, r, m, p->cost);
+    if (rc >= 0)
+        rc = buf_error(&drawn);
+    if (rc >= 0 && drawn.len) {
+        size_t named = strlen(tag), opening = strcspn(buf_cstr(&drawn), "\n") + 1; /* <svg ...> is a line */
+        buf_printf(&file, "%s%s", tag, name_space);
+        buf_append(&file, drawn.ptr + named, opening - named);
+        buf_str(&file, alone);
+        buf_append(&file, drawn.ptr + opening, drawn.len - opening);
+        rc = buf_error(&file);
+        if (rc >= 0)
+            rc = file_write_durable(path, file.ptr, file.len);
+    }
+    buf_free(&drawn);
+    buf_free(&file);
+    return rc;
+}
+
+int study_pictures(struct study_results *r, const char *dir)
+{
+    const struct study *s = r->plan->study;
+    char name[256], path[4096];
+    for (uint32_t i = 0; i < s->groups_count; i++) {
+        struct study_members m;
+        TRY(study_members_of(r, &s->groups[i], &m));
+        for (int k = 0; k < PICTURES; k++) {
+            snprintf(name, sizeof name, "%.200s-%s.svg", s->groups[i].name, pictures[k].name);
+            TRY(path_join(path, sizeof path, dir, name));
+            TRY(write_picture(r, &m, &pictures[k], path));
+        }
+    }
+    return 0;
+}
+
+/* ---- the page ---------------------------------------------------------------------------------- */
 
 static int group(struct buf *b, struct study_results *r, const struct study_group *g)
 {
@@ -92,7 +161,10 @@ static int group(struct buf *b, struct study_results *r, const struct study_grou
     buf_str(b, "<h2>");
     html_text(b, g->title ? g->title : g->name);
     buf_str(b, "</h2>\n");
-    TRY(plots(b, r, &m));
+    for (int k = 0; k < PICTURES; k++) {
+        buf_str(b, pictures[k].over);
+        TRY(pictures[k].draw(b, r, &m, pictures[k].cost));
+    }
     for (int i = 0; i < STUDY_GRIDS; i++)
         table(b, &grids[i]);
     return 0;

@@ -163,6 +163,8 @@ static int write_reports(struct going *g)
     if (rc >= 0)
         rc = study_report_html(r, out->report);
     if (rc >= 0)
+        rc = study_pictures(r, g->plan.dir);
+    if (rc >= 0)
         rc = study_summary_json(r, out->summary);
     if (rc >= 0)
         rc = study_summary_md(r, md);

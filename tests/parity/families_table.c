@@ -225,7 +225,10 @@ static void say_tower_stack(const struct stack_row *s)
 static void say_sight(const struct family_row *f, const struct stack_row *tower)
 {
     const struct sight_row *own = tower && f->kind == FAMILY_DECODER && tower->sight ? tower->sight : f->sight;
-    if (own)
+    if (f->sights)
+        for (int i = 0; f->sights[i]; i++)
+            printf("%s`%s`: %s", i ? "; or " : "", f->sights[i]->name, f->sights[i]->doc);
+    else if (own)
         printf("`%s`: %s", own->name, own->doc);
     else if (f->kind == FAMILY_CONTRASTIVE)
         printf("a vector, to compare with those of texts");

@@ -280,6 +280,10 @@ static void finished_runs_are_kept(void **state)
     char *second = slurp(DIR "/out/report.html"), *again = slurp(DIR "/out/summary.json");
     assert_string_equal(first, second);
     assert_string_equal(numbers, again);
+    char *picture = slurp(DIR "/out/g-answers.svg"), *inside = strchr(picture, '\n') + 1; /* after <svg> and the style of its own */
+    assert_non_null(strstr(picture, "<svg xmlns="));
+    assert_non_null(strstr(first, strchr(inside, '\n') + 1));
+    mem_free(picture);
     write_file(DIR "/b.json", "{}"); /* another model: B is made again, A stays */
     check_ok(study(NULL, NULL, &r));
     assert_true(trained == 7 && r.made == 2 && r.kept == 3);
