@@ -113,11 +113,27 @@ static json_t *stage_json(const struct trainer *t, const struct recipe_stage *s,
                      (json_int_t)e->memory, "learnt", learnt, "scores", scores);
 }
 
+/* Before, between and after are asked the same: what the recipe's last stage of this task asks, of as many layers as have learnt. */
+static int asked_as(const struct recipe *r, const struct recipe_stage *s, struct recipe_stage *out)
+{
+    const struct train_task *task, *other = NULL;
+    const struct recipe_stage *asks = &r->stages[r->stages_count];
+    TRY(stage_task(s, &task));
+    while (other != task)
+        TRY(stage_task(--asks, &other));
+    *out = *asks;
+    out->decoder_layers = s->decoder_layers;
+    return 0;
+}
+
 int train_score_stage(struct trainer *t, const struct recipe_stage *s)
 {
     unsigned mark = json_mark();
     json_t *scores = json_object();
-    int rc = scores_of(t, s ? s : &t->recipe->stages[0], scores);
+    struct recipe_stage asked;
+    int rc = asked_as(t->recipe, s ? s : &t->recipe->stages[0], &asked);
+    if (rc >= 0)
+        rc = scores_of(t, &asked, scores);
     json_t *line = stage_json(t, s, scores);
     if (rc >= 0)
         rc = json_check(mark);
