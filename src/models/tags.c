@@ -45,8 +45,8 @@ bool tag_at(enum tag_kind kind, int most, int k, struct tag_place *at)
 
 struct tag_facts { enum tag_kind kind; int most, side; };
 
-/* false: the config has its ids, or nothing looks at tags. */
-static int needs_ids(const json_t *config, const char *place, struct tag_facts *out)
+/* false: nothing looks at tags. */
+static int looks_at_tags(const json_t *config, const char *place, struct tag_facts *out)
 {
     const char *paradigm = "", *name = rows[TAGS_none].name;
     int64_t most = 6, side = 448;
@@ -59,7 +59,7 @@ static int needs_ids(const json_t *config, const char *place, struct tag_facts *
     for (int k = 0; k < TAG_KINDS; k++)
         if (!strcmp(rows[k].name, name))
             out->kind = (enum tag_kind)k;
-    return !strcmp(paradigm, "hybrid") && out->kind != TAGS_none && !json_dig(config, "tile_tag_ids");
+    return !strcmp(paradigm, "hybrid") && out->kind != TAGS_none;
 }
 
 static int one_tag(const struct tokenizer *tok, const struct tag_facts *f, int k, json_t *list)
@@ -81,19 +81,61 @@ static int one_tag(const struct tokenizer *tok, const struct tag_facts *f, int k
     return rc;
 }
 
+/* A list of ids for each tag; *out is the caller's, also after an error. */
+static int all_tags(const struct tokenizer *tok, const struct tag_facts *f, json_t **out)
+{
+    unsigned mark = json_mark();
+    *out = json_array();
+    for (int k = 0; k < tag_count(f->kind, f->most); k++) {
+        json_t *one = json_array();
+        json_array_append_new(*out, one);
+        TRY(one_tag(tok, f, k, one));
+    }
+    return json_check(mark);
+}
+
 int tags_fit(json_t *config, const char *place, const struct tokenizer *tok)
 {
     struct tag_facts f;
-    int needs = needs_ids(config, place, &f), rc = 0;
-    if (needs <= 0)
-        return needs;
-    unsigned mark = json_mark();
-    json_t *all = json_array();
-    for (int k = 0; rc >= 0 && k < tag_count(f.kind, f.most); k++) {
-        json_t *one = json_array();
-        rc = one_tag(tok, &f, k, one);
-        json_array_append_new(all, one);
-    }
+    json_t *all;
+    int looks = looks_at_tags(config, place, &f);
+    if (looks <= 0 || json_dig(config, "tile_tag_ids"))
+        return looks < 0 ? looks : 0;
+    int rc = all_tags(tok, &f, &all);
     json_object_set_new(config, "tile_tag_ids", all);
-    return rc < 0 ? rc : json_check(mark);
+    return rc;
+}
+
+static int differs(const char *place, size_t k, const json_t *says, const json_t *given)
+{
+    struct buf a, b;
+    buf_init(&a, MEM_MODEL, LIMIT_OF(text_bytes));
+    buf_init(&b, MEM_MODEL, LIMIT_OF(text_bytes));
+    int rc = json_write(says, JSON_LINE, &a);
+    if (rc >= 0 && given)
+        rc = json_write(given, JSON_LINE, &b);
+    if (rc >= 0)
+        rc = err_set(NUN_EFORMAT, "%s: tile_tag_ids[%zu]: expected %.200s, as the tokenizer spells the tag, found %.200s", place, k,
+                     buf_cstr(&a), given ? buf_cstr(&b) : "nothing");
+    buf_free(&a);
+    buf_free(&b);
+    return rc;
+}
+
+int tags_check(const json_t *config, const char *place, const struct tokenizer *tok)
+{
+    struct tag_facts f;
+    json_t *all;
+    const json_t *given = json_dig(config, "tile_tag_ids");
+    int looks = given ? looks_at_tags(config, place, &f) : 0;
+    if (looks <= 0)
+        return looks;
+    int rc = all_tags(tok, &f, &all);
+    for (size_t k = 0; rc >= 0 && k < json_array_size(all); k++) {
+        const json_t *says = json_array_get(all, k), *has = json_array_get(given, k);
+        if (json_array_size(says) && !json_equal(says, has)) /* none: no grid has that place */
+            rc = differs(place, k, says, has);
+    }
+    json_decref(all);
+    return rc;
 }

@@ -25,5 +25,7 @@ int tag_count(enum tag_kind kind, int most);
 bool tag_at(enum tag_kind kind, int most, int k, struct tag_place *at);
 /* tile_tag_ids of a config that needs them (its layers look at tags) and does not have them. */
 int tags_fit(json_t *config, const char *place, const struct tokenizer *tok);
+/* Are those that it has what the tokenizer makes of the tags? Where they are not, layers would look at other words than it learnt with. */
+int tags_check(const json_t *config, const char *place, const struct tokenizer *tok);
 
 #endif

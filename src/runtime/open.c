@@ -12,6 +12,7 @@
 #include "kernels/attention.h"
 #include "kernels/cpu.h"
 #include "models/sight.h"
+#include "models/tags.h"
 #include "runtime/open.h"
 
 /* ---- parts of the folder ------------------------------------------------------------------- */
@@ -236,6 +237,7 @@ static int open_folder(struct nun_model *m, const char *folder, const struct nun
 {
     TRY(open_tokenizer(m, folder));
     TRY(find_placeholder(m));
+    TRY(m->tokenizer ? tags_check(m->model->config, folder, m->tokenizer) : 0);
     TRY(open_words(m, folder));
     TRY(o && o->mmproj ? open_processor(m, o->mmproj) : open_preprocess(m, folder));
     TRY(open_chat(m, folder, o ? o->chat_template : NULL));

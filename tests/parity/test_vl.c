@@ -257,6 +257,7 @@ static void tags_are_fitted(void **state)
         json_t *config = config_of(with[i]), *want = json_incref(json_object_get(config, "tile_tag_ids"));
         path_of(with[i], "", folder);
         check_ok(tokenizer_load(folder, &tok));
+        check_ok(tags_check(config, folder, tok));
         json_object_del(config, "tile_tag_ids");
         check_fails(NUN_EFORMAT, "looks at its tags", model_init(config, 1, &m));
         check_ok(tags_fit(config, folder, tok));
@@ -268,6 +269,8 @@ static void tags_are_fitted(void **state)
         }
         assert_int_equal(json_array_size(json_array_get(got, 0)) > 0, 1);
         check_ok(model_init(config, 1, &m));
+        json_array_set_new(json_array_get(json_object_get(config, "tile_tag_ids"), 0), 0, json_integer(1));
+        check_fails(NUN_EFORMAT, "tile_tag_ids[0]: expected", tags_check(config, folder, tok));
         model_free(m);
         json_decref(config);
         json_decref(want);
