@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "runtime/prompt.h"
 
 /* ---- the sample as messages -------------------------------------------------------------------- */
@@ -164,6 +165,25 @@ static int find_answers(struct prompt *p, const struct speech *v, int turns, str
     return close_answer(p->m, turns - 1, out);
 }
 
+/* Where features depend on what is asked, a picture reads what stands in its question, as when it is served: its first prompt. */
+static int tell_pictures(const struct prompt *p, const struct data_sample *s, int turns)
+{
+    struct buf text;
+    size_t k = 0;
+    int rc = 0;
+    buf_init(&text, MEM_TRAIN, LIMIT_OF(text_bytes));
+    for (int i = 0; i < turns && rc >= 0; i++) {
+        buf_reset(&text);
+        buf_str(&text, i || !s->system ? "" : s->system);
+        buf_str(&text, s->turn[i].question);
+        rc = buf_error(&text);
+        for (int n = 0; n < s->turn[i].images && rc >= 0; n++)
+            rc = picture_tell(p->m, p->picture[k++], buf_view(&text));
+    }
+    buf_free(&text);
+    return rc;
+}
+
 /* ---- the sequence -------------------------------------------------------------------------------- */
 
 /* The first prompt is laid as one, as it is when it is served: its tokens may see each other. */
@@ -212,6 +232,8 @@ static int make(struct nun_model *m, const struct dataset *d, const struct data_
         --*fit;
     if (rc >= 0 && *fit < turns)
         snprintf(out->cut, sizeof out->cut, "%zu tokens, room for %d", spoken.whole.n, most);
+    if (rc >= 0 && *fit == turns && m->told)
+        rc = tell_pictures(&p, s, turns);
     if (rc >= 0 && *fit == turns)
         rc = make_line(m, &p, &spoken, turns, (size_t)s->turn[0].images, out);
     ids_free(&spoken.whole);

@@ -37,8 +37,8 @@ int talk_check(struct trainer *t);
 
 /* ---- talk_graph.c ------------------------------------------------------------------------------ */
 
-/* Pictures of one plan, which are encoded together. */
-struct talk_group { struct preprocess_plan key; int count, rows; size_t floats; };
+/* Pictures of one plan, which are encoded together; words: of the prompt that each of them reads. */
+struct talk_group { struct preprocess_plan key; int words, count, rows; size_t floats; };
 /* tokens, labels: of the row, rounded up; rows: of features, in and beside the sequence. */
 struct talk_shape { int tokens, labels, groups, pictures, inside, beside, rows; struct talk_group *group; };
 

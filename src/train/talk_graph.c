@@ -18,6 +18,7 @@ struct pack {
     struct talk_shape shape;
     int ranges;
     float **pixels;              /* [groups][count * floats] */
+    int32_t **words;             /* [groups][count * tiles * words] */
     int32_t *ids, *pos, *spans;  /* [T], [T], [T, 2 * ranges] */
     float *freq, *inv_freq;      /* [T, pairs]; NULL: it is the same for all */
     int32_t *pick, *labels;      /* [labels] */
@@ -39,10 +40,17 @@ static int rounded(int n, int most)
     return n < step ? step : n;
 }
 
+/* Groups in an order that is the same for the same pictures: by plan, then by words. */
+static int compare(const struct preprocess_plan *key, int words, const struct talk_group *g)
+{
+    int order = memcmp(key, &g->key, sizeof *key);
+    return order ? order : words - g->words;
+}
+
 static struct talk_group *group_of(struct talk_shape *s, const struct seen *x)
 {
     int i = 0;
-    while (i < s->groups && memcmp(&s->group[i].key, &x->key, sizeof x->key))
+    while (i < s->groups && compare(&x->key, (int)x->picture->words.n, &s->group[i]))
         i++;
     return &s->group[i];
 }
@@ -52,7 +60,7 @@ static void add_picture(const struct model *m, struct talk_shape *s, const struc
     *out = (struct seen){.picture = p, .key = sight_key(m, &p->plan)};
     struct talk_group *g = group_of(s, out);
     if (g == &s->group[s->groups]) {
-        *g = (struct talk_group){.key = out->key, .rows = p->n_features + p->side.rows, .floats = p->floats};
+        *g = (struct talk_group){.key = out->key, .words = (int)p->words.n, .rows = p->n_features + p->side.rows, .floats = p->floats};
         s->groups++;
     }
     out->slot = g->count++;
@@ -65,7 +73,7 @@ static void add_picture(const struct model *m, struct talk_shape *s, const struc
 static void place_pictures(struct talk_shape *s, struct seen *x)
 {
     for (int i = 1; i < s->groups; i++)
-        for (int k = i; k > 0 && memcmp(&s->group[k].key, &s->group[k - 1].key, sizeof s->group[k].key) < 0; k--) {
+        for (int k = i; k > 0 && compare(&s->group[k].key, s->group[k].words, &s->group[k - 1]) < 0; k--) {
             struct talk_group swap = s->group[k];
             s->group[k] = s->group[k - 1];
             s->group[k - 1] = swap;
@@ -107,7 +115,7 @@ static bool same_shape(const struct talk_shape *a, const struct talk_shape *b)
 {
     bool same = a->tokens == b->tokens && a->labels == b->labels && a->groups == b->groups;
     for (int i = 0; i < a->groups && same; i++)
-        same = a->group[i].count == b->group[i].count && !memcmp(&a->group[i].key, &b->group[i].key, sizeof a->group[i].key);
+        same = a->group[i].count == b->group[i].count && !compare(&a->group[i].key, a->group[i].words, &b->group[i]);
     return same;
 }
 
@@ -125,22 +133,28 @@ static struct g_tensor *input(struct graph *g, const char *name, enum dtype dt, 
     return *at ? t : NULL;
 }
 
+static struct g_tensor *see_group(struct graph *g, const struct model *m, const struct talk_group *own, float **pixels, int32_t **words)
+{
+    int64_t tiles = (int64_t)own->count * own->key.tiles;
+    struct g_tensor *x = input(g, "pixels", DT_F32, SHAPE4(tiles, 3, own->key.tile_height, own->key.tile_width), pixels);
+    if (!x || !own->words)
+        return model_images(g, m, x, &own->key, own->count);
+    struct g_tensor *ids = input(g, "words", DT_I32, SHAPE1(tiles * own->words), words);
+    return ids ? model_images_told(g, m, x, &own->key, own->count, ids) : NULL;
+}
+
 /* Rows of features of all pictures [rows, width], group after group. */
 static struct g_tensor *see(struct graph *g, const struct model *m, struct pack *p)
 {
     const struct talk_shape *s = &p->shape;
     struct g_tensor **part = arena_array(&g->arena, (size_t)s->groups, sizeof *part);
     p->pixels = arena_array(&g->arena, (size_t)s->groups, sizeof *p->pixels);
-    if (!part || !p->pixels)
+    p->words = arena_array(&g->arena, (size_t)s->groups, sizeof *p->words);
+    if (!part || !p->pixels || !p->words)
         return NULL;
-    for (int i = 0; i < s->groups; i++) {
-        const struct talk_group *own = &s->group[i];
-        struct g_tensor *pixels = input(g, "pixels", DT_F32, SHAPE4((int64_t)own->count * own->key.tiles, 3, own->key.tile_height,
-                                                                    own->key.tile_width), &p->pixels[i]);
-        part[i] = pixels ? model_images(g, m, pixels, &own->key, own->count) : NULL;
-        if (!part[i])
+    for (int i = 0; i < s->groups; i++)
+        if (!(part[i] = see_group(g, m, &s->group[i], &p->pixels[i], &p->words[i])))
             return NULL;
-    }
     return s->groups == 1 ? part[0] : g_concat(g, 0, s->groups, part);
 }
 
@@ -276,11 +290,14 @@ static void lay_tokens(struct pack *p, const struct model *m, const struct talk 
     at->token += talk->tokens;
 }
 
-/* A picture's pixels, and where its rows of features go. */
+/* A picture's pixels, what it reads, and where its rows of features go. */
 static void lay_picture(struct pack *p, const struct nun_timeline *line, const struct placed *placed, const struct seen *x, int first)
 {
     const struct talk_group *own = group_of(&p->shape, x);
-    memcpy(p->pixels[own - p->shape.group] + (size_t)x->slot * own->floats, x->picture->pixels, own->floats * sizeof(float));
+    size_t group = (size_t)(own - p->shape.group), words = (size_t)own->words;
+    memcpy(p->pixels[group] + (size_t)x->slot * own->floats, x->picture->pixels, own->floats * sizeof(float));
+    for (int k = x->slot * own->key.tiles; words && k < (x->slot + 1) * own->key.tiles; k++)
+        memcpy(p->words[group] + (size_t)k * words, x->picture->words.at, words * sizeof(int32_t));
     for (int k = 0; k < own->rows && p->image_rows; k++)
         p->image_rows[x->base + k] = -1;
     for (int64_t i = placed->at; i < placed->end && p->image_rows; i++)

@@ -91,9 +91,6 @@ static int check_stage(const struct stage_run *r)
     const struct nun_model *m = r->t->prompts;
     if (!m->tokenizer || !m->chat.template)
         return err_set(NUN_EUNSUP, "stage %s: %s has no %s", r->s->name, train_folder(r->t), m->tokenizer ? "chat template" : "tokenizer");
-    if (m->told)
-        return err_set(NUN_EUNSUP, "stage %s: features of %s depend on the prompt, which is not learnt yet", r->s->name,
-                       r->t->model->family->architecture);
     return 0;
 }
 

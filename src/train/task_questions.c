@@ -135,6 +135,9 @@ static int spell(const struct stage_run *r, const struct preprocess_plan *plan, 
 static int plan_picture(const struct stage_run *r, int width, int height, struct preprocess_plan *out)
 {
     const struct model *m = r->t->model;
+    if (m->family->sight->build_told)
+        return err_set(NUN_EUNSUP, "stage %s: features of %s depend on the question, and a world asks many of a picture: task conversations",
+                       r->s->name, m->family->architecture);
     if (r->source.square)
         *out = sight_square_plan(m);
     else

@@ -126,6 +126,8 @@ static void begins_as_served(struct nun_model *served, const struct dataset *d, 
         first++;
     assert_true(line->ids.n >= first && line->ids.n <= first + 2); /* the last tokens may join with the answer */
     assert_memory_equal(line->ids.at, t->line->ids.at, first * sizeof(int32_t));
+    for (int i = 0; i < n; i++) /* also what they read, where they read the question */
+        assert_memory_equal(&line->placed[i].picture->identity, &t->line->placed[i].picture->identity, sizeof(struct digest));
     nun_timeline_free(line);
 }
 
@@ -279,6 +281,25 @@ static void families_that_see(void **state)
         snprintf(folder, sizeof folder, FIXTURES "%s", names[i]);
         if (!absent(folder))
             is_learnt_as_served(names[i], folder, NULL, &pictures);
+    }
+}
+
+/* Those whose pictures come before all text cannot be served one that comes later. */
+static void families_whose_pictures_are_first(void **state)
+{
+    static const char *const names[] = {"blip2", "instructblip"};
+    static struct recipe_data first = {(char *)"build/test-talk/first.json", (char *)"tests/data", 0};
+    char folder[256];
+    json_t *all;
+    check_ok(json_load_file_limited(pictures.file, &all));
+    json_array_remove(all, 4); /* the sample "later" */
+    check_ok(file_mkdirs("build/test-talk"));
+    check_ok(json_write_file(first.file, all));
+    json_decref(all);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(folder, sizeof folder, FIXTURES "%s", names[i]);
+        if (!absent(folder))
+            is_learnt_as_served(names[i], folder, NULL, &first);
     }
 }
 
@@ -674,7 +695,8 @@ static int begin(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(our_own), cmocka_unit_test(families_that_see), cmocka_unit_test(families_of_text), cmocka_unit_test(first_run),
+        cmocka_unit_test(our_own), cmocka_unit_test(families_that_see), cmocka_unit_test(families_of_text),
+        cmocka_unit_test(families_whose_pictures_are_first), cmocka_unit_test(first_run),
         cmocka_unit_test(same_bytes_for_any_threads), cmocka_unit_test(resume_is_the_same_run), cmocka_unit_test(frozen_weights_stay),
         cmocka_unit_test(the_folder_is_whole), cmocka_unit_test(text_is_learnt), cmocka_unit_test(passes_are_shuffled),
         cmocka_unit_test(weights_are_shares), cmocka_unit_test(bad_recipes_are_refused), cmocka_unit_test(long_ones_are_cut),
