@@ -227,6 +227,7 @@ static double most_memory(const struct study_scores *s)
     return most;
 }
 
+static double memory(const struct study_scores *s) { return last_of(s)->memory_bytes; }
 static double parameters(const struct study_scores *s) { return s->parameters; }
 static double sequence_tokens(const struct study_scores *s) { return last_of(s)->sequence_tokens; }
 static double picture_tokens(const struct study_scores *s) { return last_of(s)->picture_tokens; }
@@ -247,7 +248,8 @@ const struct study_cost study_costs[] = {
     {"side_rows", "rows beside the sequence", false, side_rows},
     {"flops_per_picture", "training FLOPs a picture", false, flops},
     {"training_flops", "training FLOPs in all", false, total_flops},
-    {"memory_bytes", "memory in training, bytes", false, most_memory},
+    {"memory_bytes", "memory in training, bytes", false, memory},
+    {"most_memory_bytes", "most of any stage, bytes", false, most_memory},
     {"prefill_tokens", "tokens of a prompt", false, prefill_tokens},
     {"pictures_per_s", "training, pictures/s", true, pictures_per_s},
     {"tokens_per_s", "training, tokens/s", true, tokens_per_s},
