@@ -60,6 +60,11 @@ def shared(path):
     return full
 
 
+def fixture(name):
+    """A model folder of the reference numbers."""
+    return shared("fixtures/%s" % name)
+
+
 def run_cases(prefix, names):
     """Every function case_* of a module, in its order; the exit status."""
     failed = 0

@@ -12,16 +12,9 @@ import tempfile
 import threading
 
 sys.dont_write_bytecode = True
-from driver import ROOT, Skipped, check, nunchi, run_cases  # noqa: E402
+from driver import check, fixture, nunchi, run_cases  # noqa: E402
 
-FIXTURES = ROOT.parent / "shared" / "fixtures"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def fixture(name):
-    if not (FIXTURES / name).is_dir():
-        raise Skipped("no fixture %s" % name)
-    return FIXTURES / name
 
 
 # ---- adapters --------------------------------------------------------------------------------------
@@ -40,23 +33,23 @@ def case_merge():
         merged = pathlib.Path(tmp) / "merged"
         nunchi("merge", fixture("llama"), fixture("peft-dora"), merged)
         check({p.name for p in merged.iterdir()} >= {"config.json", "model.safetensors"}, "files of the merged folder")
-        out, _ = nunchi("verify", merged, "--cases", FIXTURES / "peft-dora", "--json", status=1)
+        out, _ = nunchi("verify", merged, "--cases", fixture("peft-dora"), "--json", status=1)
         cases = {(c["case"], c["path"]): c for c in json.loads(out)}
         check(cases["merged", "f32"]["ok"] and cases["merged", "f32"]["max_abs"] < 1e-4, out)
-        _, err = nunchi("merge", FIXTURES / "llama", FIXTURES / "peft-dora", merged, status=2)
+        _, err = nunchi("merge", fixture("llama"), fixture("peft-dora"), merged, status=2)
         check("already" in err, err)
-        _, err = nunchi("merge", FIXTURES / "llama", merged, status=2)
+        _, err = nunchi("merge", fixture("llama"), merged, status=2)
         check("expected MODEL LORA... OUT" in err, err)
-        _, err = nunchi("merge", FIXTURES / "llama", FIXTURES / "llama", merged.parent / "x", status=2)
+        _, err = nunchi("merge", fixture("llama"), fixture("llama"), merged.parent / "x", status=2)
         check("adapter_config.json" in err, err)
 
 
 def case_lora_option():
     plain = nunchi("bench", fixture("llama"), "-p", 8, "-n", 2, "-r", 1, "--json")[0]
     check(json.loads(plain), "bench")
-    nunchi("bench", FIXTURES / "llama", "-p", 8, "-n", 2, "-r", 1, "--lora", fixture("peft-lora"), "--lora",
+    nunchi("bench", fixture("llama"), "-p", 8, "-n", 2, "-r", 1, "--lora", fixture("peft-lora"), "--lora",
            "%s:0.5" % fixture("peft-dora"))
-    _, err = nunchi("bench", FIXTURES / "llama", "-p", 8, "--lora", "/no/such:2", status=2)
+    _, err = nunchi("bench", fixture("llama"), "-p", 8, "--lora", "/no/such:2", status=2)
     check("/no/such/adapter_config.json" in err, err)
 
 

@@ -4,7 +4,6 @@ function a case; run as `media.py build/nunchi`. The bundled model always; other
 are."""
 # SPDX-License-Identifier: MIT
 import json
-import os
 import pathlib
 import re
 import struct
@@ -13,36 +12,16 @@ import sys
 import tempfile
 import zlib
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.dont_write_bytecode = True
+from driver import NUNCHI, ROOT, check, fixture, nunchi, run_cases  # noqa: E402
+
 FIXTURES = ROOT.parent / "shared" / "fixtures"
-NUNCHI = os.path.abspath(sys.argv[1])
 MODEL, SHAPES = "models/scenes", "examples/shapes.png"
 FAMILIES = ["llava", "llava-next", "llava-onevision", "gemma3", "paligemma", "qwen2-vl", "qwen2-5-vl", "qwen3-vl", "internvl2", "internvl-hf",
             "nvlm-d", "pixtral", "mistral3", "idefics2", "idefics3", "smolvlm", "blip2", "instructblip", "fuyu", "mllama",
             "video-llava", "internvl2-internlm2", "vipllava", "llava-siglip", "paligemma2"]
 OWN = ["phi3v", "nunchi_vl/decoder", "nunchi_vl/cross", "nunchi_vl/hybrid", "nunchi_vl/hybrid-box", "nunchi_vl/patches"]
 BESIDE = ("mllama", "cross", "hybrid", "hybrid-box")  # budgets count rows beside the sequence, prompts do not
-
-
-class Failed(Exception):
-    pass
-
-
-class Skipped(Exception):
-    pass
-
-
-def check(true, sentence):
-    if not true:
-        raise Failed(sentence)
-
-
-def nunchi(*args, status=0):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("NUNCHI_")}
-    done = subprocess.run([NUNCHI, *map(str, args)], cwd=ROOT, timeout=100, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-    check(done.returncode == status, "%s: status %d, expected %d: %s" % (args, done.returncode, status, err))
-    return out, err
 
 
 def families():
@@ -174,27 +153,9 @@ def case_prompts_as_they_stand_count_their_places():
 
 
 def case_models_without_eyes_say_so():
-    folder = FIXTURES / "llama"
-    if not folder.is_dir():
-        raise Skipped("no fixtures")
-    err = nunchi("run", folder, "--image", SHAPES, "what?", "--raw", status=2)[1]
+    err = nunchi("run", fixture("llama"), "--image", SHAPES, "what?", "--raw", status=2)[1]
     check("takes no pictures" in err, err)
 
 
-def main():
-    failed = 0
-    cases = [(n, f) for n, f in globals().items() if n.startswith("case_")]
-    for name, case in cases:
-        try:
-            case()
-            print("[       OK ] media_%s" % name[5:])
-        except Skipped as why:
-            print("[  SKIPPED ] media_%s\n%s" % (name[5:], why))
-        except (Failed, subprocess.TimeoutExpired, ValueError, KeyError, OSError) as why:
-            failed += 1
-            print("[  FAILED  ] media_%s\n%s" % (name[5:], why))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases("media", dict(globals())))

@@ -4,44 +4,13 @@ numbers of the reference. One function a case; run as `vision.py build/nunchi`."
 # SPDX-License-Identifier: MIT
 import json
 import math
-import os
 import pathlib
 import struct
-import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-FIXTURES = ROOT.parent / "shared" / "fixtures"
-NUNCHI = os.path.abspath(sys.argv[1])
-
-
-class Failed(Exception):
-    pass
-
-
-class Skipped(Exception):
-    pass
-
-
-def check(true, sentence):
-    if not true:
-        raise Failed(sentence)
-
-
-def nunchi(*args, status=0, stdin=b""):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("NUNCHI_", "HF_"))}
-    done = subprocess.run([NUNCHI, *map(str, args)], cwd=ROOT, timeout=100, input=stdin, env=clean, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
-    out, err = done.stdout.decode(), done.stderr.decode()
-    check(done.returncode == status, "%s: status %d, expected %d: %s" % (args, done.returncode, status, err))
-    return out, err
-
-
-def fixture(name):
-    if not (FIXTURES / name).is_dir():
-        raise Skipped("no fixture %s" % name)
-    return FIXTURES / name
+sys.dont_write_bytecode = True
+from driver import Failed, check, fixture, nunchi, run_cases  # noqa: E402
 
 
 def stored(model, key):
@@ -114,19 +83,5 @@ def case_classify_labels():
     check(abs(sum(float(x) ** 2 for x in raw) - 1) > 1e-2, "normalised")
 
 
-def main():
-    failed = 0
-    for name, case in [(k, v) for k, v in globals().items() if k.startswith("case_")]:
-        try:
-            case()
-            print("[       OK ] vision_%s" % name[5:])
-        except Skipped as why:
-            print("[  SKIPPED ] vision_%s\n%s" % (name[5:], why))
-        except (Failed, subprocess.TimeoutExpired, ValueError, KeyError, OSError) as why:
-            failed += 1
-            print("[  FAILED  ] vision_%s\n%s" % (name[5:], why))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases("vision", dict(globals())))
