@@ -476,9 +476,9 @@ static void test_bomb(void **state)
                                  "\0\0\0\0IDAT\x35\xaf\x06\x1e\0\0\0\0IEND\xae\x42\x60\x82";
     struct image img;
     struct timespec from, to;
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
     int rc = image_decode(span_of(png, sizeof png - 1), NULL, &img);
-    clock_gettime(CLOCK_MONOTONIC, &to);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
     double ms = (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
     printf("refused in %.3f ms: %s\n", ms, nun_error());
     assert_true(rc == NUN_EFORMAT && strstr(nun_error(), "at least") && !img.data);
