@@ -162,7 +162,7 @@ int study_grids(struct study_results *r, const struct study_members *m, struct s
 /* ---- study_plot.c, study_report.c, study_summary.c --------------------------------------------- */
 
 void study_bars(struct buf *b, const struct study_results *r, const struct study_members *m);
-void study_scatter(struct buf *b, const struct study_results *r, const struct study_members *m, const struct study_cost *c);
+int study_scatter(struct buf *b, const struct study_results *r, const struct study_members *m, const struct study_cost *c);
 int study_curves(struct buf *b, const struct study_results *r, const struct study_members *m);
 
 int study_report_html(struct study_results *r, const char *path);

@@ -140,15 +140,67 @@ static void frame(struct buf *b, struct axis x, struct axis y, double y_scale, c
     buf_str(b, "</text>\n");
 }
 
-static void dot(struct buf *b, struct axis x, struct axis y, int i, const char *name, double cost, struct study_estimate e)
+enum { DOT = 6, LETTER = 8, LINE = 16 };
+struct box { double left, right, top, bottom; };
+struct mark { double x, y; struct box whole, label; const char *name; }; /* a dot; whole: with its whisker */
+
+static bool apart(const struct box *a, const struct box *b)
 {
-    double cx = at_x(x, cost), cy = at_y(y, e.mean);
-    bool right_half = cx > PLOT_LEFT + PLOT_WIDTH * 0.6;
-    if (e.how != INTERVAL_NONE)
-        buf_printf(b, "<path d=\"M%.1f %.1fV%.1f\" class=\"whisker\"/>", cx, at_y(y, e.low), at_y(y, e.high));
-    buf_printf(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"6\" fill=\"%s\"/><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", cx, cy, colour(i),
-               cx + (right_half ? -10 : 10), cy - 8, right_half ? "end" : "start");
-    html_text(b, name);
+    return a->right <= b->left || b->right <= a->left || a->bottom <= b->top || b->bottom <= a->top;
+}
+
+static struct box dot_box(const struct mark *m)
+{
+    return (struct box){m->x - DOT, m->x + DOT, m->y - DOT, m->y + DOT};
+}
+
+/* The places beside a mark, the best first. */
+static struct box label_at(const struct mark *m, int place)
+{
+    static const double down[] = {-8, 22, 7, -24, 38, -40, 54, -56, 70};
+    enum { ROWS = sizeof down / sizeof *down };
+    double width = LETTER * (double)strlen(m->name), bottom = m->y + down[place / 2 % ROWS];
+    bool before = (m->x > PLOT_LEFT + PLOT_WIDTH * 0.6) == (place % 2 == 0);
+    double left = before ? m->x - DOT - 4 - width : m->x + DOT + 4;
+    return (struct box){left, left + width, bottom - LINE, bottom};
+}
+
+/* Where the label of mark i stands: where it hides nothing, else only whiskers. */
+static struct box label_place(const struct mark *marks, int n, int i)
+{
+    enum { PLACES = 18 };
+    for (int k = 0; k < 2 * PLACES; k++) {
+        struct box at = label_at(&marks[i], k % PLACES);
+        bool fits = at.left >= PLOT_LEFT && at.right <= PLOT_LEFT + PLOT_WIDTH + 20 && at.top >= 0 && at.bottom <= PLOT_TOP + PLOT_HEIGHT;
+        for (int j = 0; j < n && fits; j++) {
+            struct box taken = k < PLACES ? marks[j].whole : dot_box(&marks[j]);
+            fits = apart(&at, &taken) && (j >= i || apart(&at, &marks[j].label));
+        }
+        if (fits)
+            return at;
+    }
+    return label_at(&marks[i], 0);
+}
+
+static void dot(struct buf *b, struct axis x, struct axis y, const char *hue, struct mark *m, double cost, struct study_estimate e)
+{
+    m->x = at_x(x, cost);
+    m->y = at_y(y, e.mean);
+    m->whole = dot_box(m);
+    if (e.how != INTERVAL_NONE) {
+        m->whole.top = fmin(m->whole.top, at_y(y, e.high));
+        m->whole.bottom = fmax(m->whole.bottom, at_y(y, e.low));
+        buf_printf(b, "<path d=\"M%.1f %.1fV%.1f\" class=\"whisker\"/>", m->x, at_y(y, e.low), at_y(y, e.high));
+    }
+    buf_printf(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%d\" fill=\"%s\"/>\n", m->x, m->y, DOT, hue);
+}
+
+static void label(struct buf *b, const struct mark *m)
+{
+    bool left = m->label.left < m->x;
+    buf_printf(b, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", left ? m->label.right : m->label.left, m->label.bottom - 3,
+               left ? "end" : "start");
+    html_text(b, m->name);
     buf_str(b, "</text>\n");
 }
 
@@ -166,21 +218,32 @@ static double unit_of(double high, const char **name)
     return 1;
 }
 
-void study_scatter(struct buf *b, const struct study_results *r, const struct study_members *m, const struct study_cost *c)
+/* Both axes; false: there is nothing to show. */
+static bool scatter_axes(const struct study_results *r, const struct study_members *m, const struct study_cost *c, struct axis *x,
+                         struct axis *y)
 {
-    struct axis x = {NAN, NAN}, y = {NAN, NAN};
-    struct study_slice all = {NULL, PART_ALL};
+    *x = *y = (struct axis){NAN, NAN};
+    for (int i = 0; i < m->n; i++) {
+        struct study_estimate e = study_accuracy(r, m->at[i], (struct study_slice){NULL, PART_ALL});
+        widen(x, study_cost_of(r, m->at[i], c).mean);
+        widen(y, e.mean);
+        widen(y, within(e.low, 0, 1));
+        widen(y, within(e.high, 0, 1));
+    }
+    return !isnan(x->low) && !isnan(y->low);
+}
+
+int study_scatter(struct buf *b, const struct study_results *r, const struct study_members *m, const struct study_cost *c)
+{
+    struct axis x, y;
     const char *unit;
     char name[128];
-    for (int i = 0; i < m->n; i++) {
-        struct study_estimate e = study_accuracy(r, m->at[i], all);
-        widen(&x, study_cost_of(r, m->at[i], c).mean);
-        widen(&y, e.mean);
-        widen(&y, within(e.low, 0, 1));
-        widen(&y, within(e.high, 0, 1));
-    }
-    if (isnan(x.low) || isnan(y.low))
-        return;
+    int n = 0;
+    if (!scatter_axes(r, m, c, &x, &y))
+        return 0;
+    struct mark *marks = mem_calloc(MEM_TRAIN, (size_t)m->n, sizeof *marks);
+    if (!marks)
+        return NUN_ENOMEM;
     double by = unit_of(x.high, &unit);
     x = (struct axis){x.low / by, x.high / by};
     margins(&x, fmax(fabs(x.high) * 0.02, 1e-9));
@@ -189,11 +252,18 @@ void study_scatter(struct buf *b, const struct study_results *r, const struct st
     begin(b, 720, PLOT_TOP + PLOT_HEIGHT + 48, c->title);
     frame(b, x, y, 100, name, "right answers, %");
     for (int i = 0; i < m->n; i++) {
-        struct study_estimate e = study_accuracy(r, m->at[i], all);
+        struct study_estimate e = study_accuracy(r, m->at[i], (struct study_slice){NULL, PART_ALL});
+        marks[n].name = study_label(m->at[i]->spec);
         if (e.n)
-            dot(b, x, y, i, study_label(m->at[i]->spec), study_cost_of(r, m->at[i], c).mean / by, e);
+            dot(b, x, y, colour(i), &marks[n++], study_cost_of(r, m->at[i], c).mean / by, e);
+    }
+    for (int i = 0; i < n; i++) {
+        marks[i].label = label_place(marks, n, i);
+        label(b, &marks[i]);
     }
     buf_str(b, "</svg>\n");
+    mem_free(marks);
+    return 0;
 }
 
 /* ---- curves ----------------------------------------------------------------------------------- */
@@ -271,9 +341,32 @@ static int hue_of(const struct study_members *m, const struct study_run *run)
     return -1;
 }
 
+/* The names, in as many rows as they take; how many. Without b they are only counted. */
+static int legend(struct buf *b, const struct study_members *m, int top)
+{
+    double place = PLOT_LEFT;
+    int row = 0;
+    for (int i = 0; i < m->n; i++) {
+        const char *name = study_label(m->at[i]->spec);
+        double width = 40 + LETTER * (double)strlen(name);
+        if (place > PLOT_LEFT && place + width > PLOT_LEFT + PLOT_WIDTH + 20) {
+            place = PLOT_LEFT;
+            row++;
+        }
+        if (b) {
+            buf_printf(b, "<rect x=\"%.0f\" y=\"%d\" width=\"12\" height=\"12\" fill=\"%s\"/><text x=\"%.0f\" y=\"%d\">", place,
+                       top + 20 * row, colour(i), place + 16, top + 20 * row + 11);
+            html_text(b, name);
+            buf_str(b, "</text>\n");
+        }
+        place += width;
+    }
+    return row + 1;
+}
+
 static void curve_frame(struct buf *b, struct axis x, struct axis y, const struct study_members *m)
 {
-    begin(b, 720, PLOT_TOP + PLOT_HEIGHT + 72, "loss of every run");
+    begin(b, 720, PLOT_TOP + PLOT_HEIGHT + 52 + 20 * legend(NULL, m, 0), "loss of every run");
     for (int i = 0; i <= 4; i++) {
         double v = y.low + i * (y.high - y.low) / 4, at = at_y(y, v);
         buf_printf(b, "<path d=\"M%d %.1fh%d\" class=\"grid\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n", PLOT_LEFT, at,
@@ -281,15 +374,7 @@ static void curve_frame(struct buf *b, struct axis x, struct axis y, const struc
     }
     for (int percent = 0; percent <= 100; percent += 25)
         buf_printf(b, "<text x=\"%.0f\" y=\"%d\" text-anchor=\"middle\">%d %%</text>\n", at_x(x, percent), PLOT_TOP + PLOT_HEIGHT + 18, percent);
-    double place = PLOT_LEFT;
-    for (int i = 0; i < m->n; i++) {
-        const char *label = study_label(m->at[i]->spec);
-        buf_printf(b, "<rect x=\"%.0f\" y=\"%d\" width=\"12\" height=\"12\" fill=\"%s\"/><text x=\"%.0f\" y=\"%d\">", place,
-                   PLOT_TOP + PLOT_HEIGHT + 40, colour(i), place + 16, PLOT_TOP + PLOT_HEIGHT + 51);
-        html_text(b, label);
-        buf_str(b, "</text>\n");
-        place += 40 + 7.5 * (double)strlen(label);
-    }
+    legend(b, m, PLOT_TOP + PLOT_HEIGHT + 40);
 }
 
 int study_curves(struct buf *b, const struct study_results *r, const struct study_members *m)

@@ -82,8 +82,7 @@ static int draw_answers(struct buf *b, const struct study_results *r, const stru
 
 static int draw_against(struct buf *b, const struct study_results *r, const struct study_members *m, const char *cost)
 {
-    study_scatter(b, r, m, cost_named(cost));
-    return 0;
+    return study_scatter(b, r, m, cost_named(cost));
 }
 
 static int draw_losses(struct buf *b, const struct study_results *r, const struct study_members *m, const char *cost)
