@@ -154,12 +154,13 @@ static struct box dot_box(const struct mark *m)
     return (struct box){m->x - DOT, m->x + DOT, m->y - DOT, m->y + DOT};
 }
 
-/* The places beside a mark, the best first. */
+/* How far below a mark its label may end, the best first, on either side. */
+static const double label_down[] = {-8, 22, 7, -24, 38, -40, 54, -56, 70};
+enum { PLACES = 2 * sizeof label_down / sizeof *label_down };
+
 static struct box label_at(const struct mark *m, int place)
 {
-    static const double down[] = {-8, 22, 7, -24, 38, -40, 54, -56, 70};
-    enum { ROWS = sizeof down / sizeof *down };
-    double width = LETTER * (double)strlen(m->name), bottom = m->y + down[place / 2 % ROWS];
+    double width = LETTER * (double)strlen(m->name), bottom = m->y + label_down[place / 2];
     bool before = (m->x > PLOT_LEFT + PLOT_WIDTH * 0.6) == (place % 2 == 0);
     double left = before ? m->x - DOT - 4 - width : m->x + DOT + 4;
     return (struct box){left, left + width, bottom - LINE, bottom};
@@ -168,7 +169,6 @@ static struct box label_at(const struct mark *m, int place)
 /* Where the label of mark i stands: where it hides nothing, else only whiskers. */
 static struct box label_place(const struct mark *marks, int n, int i)
 {
-    enum { PLACES = 18 };
     for (int k = 0; k < 2 * PLACES; k++) {
         struct box at = label_at(&marks[i], k % PLACES);
         bool fits = at.left >= PLOT_LEFT && at.right <= PLOT_LEFT + PLOT_WIDTH + 20 && at.top >= 0 && at.bottom <= PLOT_TOP + PLOT_HEIGHT;
